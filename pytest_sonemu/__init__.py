@@ -1,0 +1,1 @@
+"""pytest-sonemu: an emulated NFV infrastructure for tests, and service packages that run on it."""

@@ -1,0 +1,1 @@
+"""All effects: the keeper of a test bed, its client, containers, links, images."""

@@ -1,0 +1,252 @@
+"""What a client says to a bed's keeper, and what it hears: typed messages, JSON on a Unix socket.
+
+A message is a 4-byte big-endian length and a JSON object; `kind` tells which. File descriptors
+travel beside a message (SCM_RIGHTS). Every request gets exactly one reply of the type named in its
+docstring, or `Failure`. While a long request runs, `Progress` messages may come before the reply.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pytest_sonemu.planning.plan import Allocations, DeploymentPlan
+
+VERSION = 1
+
+ContainerPhase = Literal["held", "running", "paused", "exited"]
+VnfVerb = Literal["stop", "start", "restart", "kill", "pause", "unpause"]
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """The first message, from the owner: what the keeper needs to know. Reply: `Booted`.
+
+    `lease` None: the bed lives as long as this connection and its process; else seconds from now.
+    `topology` is the bed's topology as JSON text, for those who attach.
+    """
+
+    bed: str
+    docker_host: str | None
+    topology: str
+    hold: str
+    project: str = ""
+    lease: float | None = None
+    kind: Literal["boot"] = "boot"
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """The first message of any further connection of the same user. Reply: `Booted`."""
+
+    kind: Literal["attach"] = "attach"
+
+
+@dataclass(frozen=True, slots=True)
+class Booted:
+    bed: str
+    pid: int
+    start_time: int
+    run_dir: str
+    topology: str
+    version: int = VERSION
+    kind: Literal["booted"] = "booted"
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Carry out a plan, up to its containers' own commands running. Reply: `Applied`.
+
+    `generation` is the one of the allocations the plan was made against; a `Failure` with
+    `reason="stale"` asks for a new plan.
+    """
+
+    plan: DeploymentPlan
+    generation: int
+    kind: Literal["apply"] = "apply"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerState:
+    """One life of a container. `start_time` is the process's, in clock ticks since boot (with `pid`: unique)."""
+
+    endpoint: str
+    name: str
+    id: str
+    phase: ContainerPhase
+    pid: int
+    start_time: int
+    lives: int
+    exit_status: int | None = None
+    out_of_memory: bool = False
+    entry_exit_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    instance: str
+    containers: tuple[ContainerState, ...]
+    kind: Literal["applied"] = "applied"
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """End an instance (ruling 27 says when the reply comes). Reply: `Done`."""
+
+    instance: str
+    kind: Literal["undo"] = "undo"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSocket:
+    """A socket made in an endpoint's namespace (`endpoint` None: in the fabric). Reply: `Done` + 1 descriptor."""
+
+    instance: str | None
+    endpoint: str | None
+    family: int
+    type: int
+    protocol: int = 0
+    kind: Literal["open_socket"] = "open_socket"
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """A process in an endpoint's namespace, as the caller (ruling 6); 3 descriptors come along:
+    its standard input, output and error. Reply: `Spawned`."""
+
+    instance: str
+    endpoint: str
+    argv: tuple[str, ...]
+    cwd: str
+    environment: tuple[tuple[str, str], ...]
+    kind: Literal["spawn"] = "spawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    pid: int
+    kind: Literal["spawned"] = "spawned"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait for a spawned process. Reply: `Exited`."""
+
+    pid: int
+    kind: Literal["wait"] = "wait"
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Send a signal to a spawned process. Reply: `Done`."""
+
+    pid: int
+    signal: int
+    kind: Literal["signal"] = "signal"
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    pid: int
+    exit_status: int
+    kind: Literal["exited"] = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeVnf:
+    """Stop, start, restart, … a VNF (ruling 9). `grace` in seconds, None: the plan's. Reply: `Changed`."""
+
+    instance: str
+    endpoint: str
+    verb: VnfVerb
+    grace: float | None = None
+    kind: Literal["change_vnf"] = "change_vnf"
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    container: ContainerState
+    kind: Literal["changed"] = "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class SetSysctl:
+    """Set a `net.*` key in an endpoint's namespace. Reply: `Sysctl` with the value before."""
+
+    instance: str
+    endpoint: str
+    name: str
+    value: str
+    kind: Literal["set_sysctl"] = "set_sysctl"
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    value: str
+    kind: Literal["sysctl"] = "sysctl"
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """What is there now. Reply: `BedState`."""
+
+    kind: Literal["describe"] = "describe"
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceState:
+    plan: DeploymentPlan
+    containers: tuple[ContainerState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BedState:
+    allocations: Allocations
+    instances: tuple[InstanceState, ...] = ()
+    notes: tuple[str, ...] = ()
+    kind: Literal["bed_state"] = "bed_state"
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Turn the bed's lease into a clock: it lives for `seconds` more, whoever is connected. Reply: `Done`."""
+
+    seconds: float
+    kind: Literal["keep"] = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """End the bed. Reply: `Done`, when nothing of it is left but the keeper's own exit."""
+
+    kind: Literal["end"] = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    kind: Literal["done"] = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A line for a person while a long request runs."""
+
+    text: str
+    kind: Literal["progress"] = "progress"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request failed; `error` names a class of `errors.py`, `reason` is for programs ("stale", …)."""
+
+    error: str
+    message: str
+    reason: str = ""
+    details: tuple[str, ...] = field(default=())
+    kind: Literal["failure"] = "failure"
+
+
+Request = (
+    Boot | Attach | Apply | Undo | OpenSocket | Spawn | Wait | Signal | ChangeVnf | SetSysctl | Describe | Keep | End
+)  # fmt: skip
+Reply = Booted | Applied | Spawned | Exited | Changed | Sysctl | BedState | Done | Progress | Failure

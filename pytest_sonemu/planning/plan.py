@@ -1,0 +1,209 @@
+"""The deployment plan: everything that will be done for one instance, said before any of it is done.
+
+Plain frozen data that travels as JSON (`emulation/codec.py`). The keeper carries it out and undoes
+it from the same data; handles look addresses and ways up in it; nothing is asked back from the kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import Literal
+
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
+Network = IPv4Network | IPv6Network
+
+EndpointKind = Literal["vnf", "sap", "host"]
+Realisation = Literal["direct", "relayed", "switched"]
+LinkKind = Literal["E-Line", "E-LAN", "E-Tree"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageChoice:
+    """Which image one unit runs, and why (ruling 18). `entrypoint` and `command` are the image's own."""
+
+    reference: str
+    id: str
+    reason: str
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
+    user: str = ""
+    working_dir: str = ""
+    healthcheck: tuple[str, ...] = ()
+    healthcheck_timeout: float = 30.0
+    stop_signal: str = "SIGTERM"
+    stand_in: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InterfacePlan:
+    """One interface of an endpoint.
+
+    `name` is what the endpoint sees (its connection point's id wherever the kernel takes it),
+    `outer` the other end of the veth pair, in the fabric. `link` is the virtual link it is in, or None.
+    """
+
+    name: str
+    connection_point: str
+    outer: str
+    mac: str
+    addresses: tuple[Interface, ...] = ()
+    link: str | None = None
+    mtu: int = 1500
+    altname: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """A static route: `destination` via `gateway` out of `interface`."""
+
+    destination: Network
+    gateway: Address
+    interface: str
+    metric: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class MountPlan:
+    """A folder or file of the machine seen inside a container."""
+
+    source: str
+    target: str
+    read_only: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerPlan:
+    """The container of a VNF's unit. `cpu` in cores, `memory` in bytes.
+
+    `argv` is what the hold lets go (None: the container only waits, for an entry script);
+    `entry_script` runs after wiring through the image's shell, `stop_script` before the end.
+    """
+
+    name: str
+    image: ImageChoice
+    argv: tuple[str, ...] | None
+    hostname: str
+    environment: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[str, ...] = ()
+    mounts: tuple[MountPlan, ...] = ()
+    cpu: float | None = None
+    cpu_ids: tuple[int, ...] = ()
+    memory: int | None = None
+    cap_add: tuple[str, ...] = ()
+    entry_script: str | None = None
+    stop_script: str | None = None
+    grace: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointPlan:
+    """A VNF (one unit), a SAP or a host: a network namespace with interfaces, with or without a container.
+
+    `id` is what a test writes ("fw", "input"); `hosts` are the names that its /etc/hosts resolves.
+    """
+
+    id: str
+    kind: EndpointKind
+    pop: str
+    interfaces: tuple[InterfacePlan, ...] = ()
+    routes: tuple[RoutePlan, ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    hosts: tuple[tuple[str, Address], ...] = ()
+    container: ContainerPlan | None = None
+    transparent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEnd:
+    """Where a virtual link is attached: a connection point, with the outer end that stands for it."""
+
+    endpoint: str
+    interface: str
+    outer: str
+    pop: str
+
+    def __str__(self) -> str:
+        return f"{self.endpoint}:{self.interface}"
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """The veth pair that carries a virtual link over one PoP link: `a` stands in `pop_a`'s bridge."""
+
+    pop_link: str
+    pop_a: str
+    pop_b: str
+    a: str
+    b: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """An E-LAN's bridge in one PoP, with the outer ends and joint ends that are its ports."""
+
+    name: str
+    pop: str
+    ports: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPlan:
+    """One virtual link and how it is realised.
+
+    `pop_links` names the PoP links on its way, in order for an E-Line. A direct E-Line has neither
+    bridges nor joints: its two outer ends are redirected into each other.
+    """
+
+    id: str
+    kind: LinkKind
+    realisation: Realisation
+    ends: tuple[LinkEnd, ...]
+    pop_links: tuple[str, ...] = ()
+    bridges: tuple[Bridge, ...] = ()
+    joints: tuple[Joint, ...] = ()
+    subnets: tuple[Network, ...] = ()
+    management: bool = False
+    mtu: int = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class PathPlan:
+    """A forwarding path as it was written: connection points ("fw:input", "input") in order."""
+
+    id: str
+    stations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentPlan:
+    """All of one instance. `number` tells the instances of a bed apart in the fabric's names."""
+
+    bed: str
+    instance: str
+    number: int
+    service: str
+    address_plan: str
+    endpoints: tuple[EndpointPlan, ...]
+    links: tuple[LinkPlan, ...]
+    paths: tuple[PathPlan, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def endpoint(self, endpoint_id: str) -> EndpointPlan | None:
+        return next((endpoint for endpoint in self.endpoints if endpoint.id == endpoint_id), None)
+
+    def link(self, link_id: str) -> LinkPlan | None:
+        return next((link for link in self.links if link.id == link_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Allocations:
+    """What a bed has given out: a plan is made against it, and refused by the keeper when it is stale."""
+
+    generation: int = 0
+    next_number: int = 1
+    instances: tuple[str, ...] = ()
+    container_names: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = ()

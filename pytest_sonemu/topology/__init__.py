@@ -1,0 +1,1 @@
+"""The emulated infrastructure as data: PoPs, links between them, hosts, SAPs."""

@@ -1,0 +1,71 @@
+"""What the emulated infrastructure looks like: PoPs, the links between them, hosts, SAPs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Fabric = Literal["auto", "openvswitch"]
+
+
+@dataclass(frozen=True, slots=True)
+class PoP:
+    """A point of presence: a place where VNFs run. `cpu` in cores, `memory` in bytes; None: no limit."""
+
+    name: str
+    cpu: float | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PopLink:
+    """A link between two PoPs. `delay` is one way, in seconds; `rate` in bit/s; `loss` a share; `mtu` in bytes."""
+
+    a: str
+    b: str
+    delay: float | None = None
+    rate: int | None = None
+    loss: float | None = None
+    mtu: int | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.a}-{self.b}"
+
+    @property
+    def shaped(self) -> bool:
+        """Whether frames on this link are held back or lost, so that it cannot be direct."""
+        return bool(self.delay or self.rate or self.loss)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A machine of the infrastructure itself, in a PoP; all hosts share one E-LAN named `hosts`."""
+
+    name: str
+    pop: str
+
+
+@dataclass(frozen=True, slots=True)
+class SapSite:
+    """What the topology says of a service's SAP: where it stands, with which image, with which way out."""
+
+    name: str
+    pop: str | None = None
+    image: str | None = None
+    uplink: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """The infrastructure of one test bed. PoPs and links keep the order in which they were written."""
+
+    pops: tuple[PoP, ...] = (PoP("pop1"),)
+    links: tuple[PopLink, ...] = ()
+    hosts: tuple[Host, ...] = ()
+    saps: tuple[SapSite, ...] = ()
+    images: Mapping[str, str] = field(default_factory=dict)
+    fabric: Fabric = "auto"
+    name: str = "topology"
+    origin: str | None = None

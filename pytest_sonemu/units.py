@@ -1,0 +1,60 @@
+"""Quantities as people write them: "50ms", "10Mbit", "1%", "512M".
+
+Inside the project a time is in float seconds, a size in int bytes, a rate in int bit/s, a share in
+float (0.01 for 1 %). Numbers pass unchanged.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+_QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z%µ/]*)\s*")
+
+_SECONDS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "m": 60.0, "h": 3600.0}
+_BITS = {"": 1, "bit": 1, "bps": 1, "kbit": 10**3, "kbps": 10**3, "mbit": 10**6, "mbps": 10**6,
+         "gbit": 10**9, "gbps": 10**9, "tbit": 10**12, "tbps": 10**12}  # fmt: skip
+# As Docker reads sizes: a bare letter, "MB" and "MiB" are all powers of 1024.
+_BYTES = {"": 1, "b": 1, **{f"{prefix}{end}": 1024**power
+                            for power, prefix in enumerate("kmgt", start=1) for end in ("", "b", "ib")}}  # fmt: skip
+
+
+def seconds(value: float | str) -> float:
+    """A time: `"50ms"` -> 0.05. Raises ValueError for anything else than a finite time of 0 or more."""
+    return _quantity(value, _SECONDS, "time", "50ms, 2s, 1min")
+
+
+def bits_per_second(value: float | str) -> int:
+    """A rate: `"10Mbit"` -> 10_000_000. Raises ValueError."""
+    return round(_quantity(value, _BITS, "rate", "10Mbit, 1Gbit", fold=True))
+
+
+def size_bytes(value: float | str) -> int:
+    """A size as Docker reads it: `"512M"` and `"512MiB"` -> 536_870_912. Raises ValueError."""
+    return round(_quantity(value, _BYTES, "size", "512M, 1GiB", fold=True))
+
+
+def share(value: float | str) -> float:
+    """A share between 0 and 1: `"1%"` -> 0.01; a bare number is the share itself. Raises ValueError."""
+    result = _quantity(value, {"": 1.0, "%": 0.01}, "share", "1%, 0.01")
+    if result > 1:
+        raise ValueError(f"{value!r} is more than 100 %")
+    return result
+
+
+def _quantity(
+    value: float | str, units: dict[str, float] | dict[str, int], kind: str, examples: str, *, fold: bool = False
+) -> float:
+    if isinstance(value, bool):
+        raise ValueError(f"{value!r} is not a {kind}; write it like {examples}")
+    if isinstance(value, (int, float)):
+        number, factor = float(value), 1.0
+    else:
+        match = _QUANTITY.fullmatch(value)
+        unit = (match[2].lower() if fold else match[2]) if match else None
+        if match is None or unit not in units:
+            raise ValueError(f"{value!r} is not a {kind}; write it like {examples}")
+        number, factor = float(match[1]), float(units[unit])
+    if not math.isfinite(number) or number < 0:
+        raise ValueError(f"{value!r} is not a {kind} of 0 or more")
+    return number * factor
