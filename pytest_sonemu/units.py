@@ -11,12 +11,17 @@ import re
 
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z%µ/]*)\s*")
 
-_SECONDS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "m": 60.0, "h": 3600.0}
-_BITS = {"": 1, "bit": 1, "bps": 1, "kbit": 10**3, "kbps": 10**3, "mbit": 10**6, "mbps": 10**6,
-         "gbit": 10**9, "gbps": 10**9, "tbit": 10**12, "tbps": 10**12}  # fmt: skip
+_SECONDS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_SECONDS |= {"m": 60.0, "min": 60.0, "h": 3600.0}
+_BITS = {
+    f"{prefix}{unit}": 1000.0**power for power, prefix in enumerate(["", *"kmgt"]) for unit in ("bit", "bps")
+}
+_BITS[""] = 1.0
 # As Docker reads sizes: a bare letter, "MB" and "MiB" are all powers of 1024.
-_BYTES = {"": 1, "b": 1, **{f"{prefix}{end}": 1024**power
-                            for power, prefix in enumerate("kmgt", start=1) for end in ("", "b", "ib")}}  # fmt: skip
+_BYTES = {
+    f"{prefix}{end}": 1024.0**power for power, prefix in enumerate("kmgt", start=1) for end in ("", "b", "ib")
+}
+_BYTES |= {"": 1.0, "b": 1.0}
 
 
 def seconds(value: float | str) -> float:
@@ -43,7 +48,7 @@ def share(value: float | str) -> float:
 
 
 def _quantity(
-    value: float | str, units: dict[str, float] | dict[str, int], kind: str, examples: str, *, fold: bool = False
+    value: float | str, units: dict[str, float], kind: str, examples: str, *, fold: bool = False
 ) -> float:
     if isinstance(value, bool):
         raise ValueError(f"{value!r} is not a {kind}; write it like {examples}")
@@ -51,10 +56,10 @@ def _quantity(
         number, factor = float(value), 1.0
     else:
         match = _QUANTITY.fullmatch(value)
-        unit = (match[2].lower() if fold else match[2]) if match else None
+        unit = (match[2].lower() if fold else match[2]) if match else ""
         if match is None or unit not in units:
             raise ValueError(f"{value!r} is not a {kind}; write it like {examples}")
-        number, factor = float(match[1]), float(units[unit])
+        number, factor = float(match[1]), units[unit]
     if not math.isfinite(number) or number < 0:
         raise ValueError(f"{value!r} is not a {kind} of 0 or more")
     return number * factor

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -146,7 +147,10 @@ class NetworkFunction:
             object.__setattr__(self, attribute, value)
 
         if not self.connection_points:
-            put("connection_points", tuple(ConnectionPoint(name) for name in self.interfaces or ("input", "output")))
+            put(
+                "connection_points",
+                tuple(ConnectionPoint(name) for name in self.interfaces or ("input", "output")),
+            )
         put("interfaces", tuple(point.id for point in self.connection_points))
         if not self.name:
             put("name", self.id)
@@ -188,10 +192,12 @@ class NetworkService:
         the end of the chain may have one only. Raises ValueError for a chain of fewer than two.
         """
         if len(members) < 2:
-            raise ValueError("a chain has at least two members, e.g. chain('input', NetworkFunction('fw', ...))")
+            raise ValueError(
+                "a chain has at least two members, e.g. chain('input', NetworkFunction('fw', ...))"
+            )
         links: list[VirtualLink] = []
         stations: list[Reference] = []
-        for position, (left, right) in enumerate(zip(members, members[1:]), start=1):
+        for position, (left, right) in enumerate(pairwise(members), start=1):
             ends = (_end(left, leaving=True), _end(right, leaving=False))
             links.append(VirtualLink(f"link-{position}", "E-Line", ends))
             stations += ends
@@ -216,13 +222,18 @@ class NetworkService:
 
         A reference without a colon is a SAP: `of("s", [fw], {"in": ["input", "fw:input"]})`.
         """
-        tables: tuple[tuple[Connectivity, Mapping[str, Sequence[str]]], ...] = (("E-Line", links), ("E-LAN", lans or {}))
+        tables: tuple[tuple[Connectivity, Mapping[str, Sequence[str]]], ...] = (
+            ("E-Line", links),
+            ("E-LAN", lans or {}),
+        )
         virtual_links = [
             VirtualLink(link_id, kind, tuple(Reference.parse(text) for text in references))
             for kind, table in tables
             for link_id, references in table.items()
         ]
-        saps = dict.fromkeys(ref.point for link in virtual_links for ref in link.references if ref.function is None)
+        saps = dict.fromkeys(
+            ref.point for link in virtual_links for ref in link.references if ref.function is None
+        )
         return cls(name, tuple(functions), tuple(Sap(sap) for sap in saps), tuple(virtual_links))
 
 

@@ -8,7 +8,7 @@ docstring, or `Failure`. While a long request runs, `Progress` messages may come
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pytest_sonemu.planning.plan import Allocations, DeploymentPlan
 
@@ -68,7 +68,7 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
-    """One life of a container. `start_time` is the process's, in clock ticks since boot (with `pid`: unique)."""
+    """One life of a container. `start_time` is the process's, in clock ticks since boot."""
 
     endpoint: str
     name: str
@@ -99,7 +99,7 @@ class Undo:
 
 @dataclass(frozen=True, slots=True)
 class OpenSocket:
-    """A socket made in an endpoint's namespace (`endpoint` None: in the fabric). Reply: `Done` + 1 descriptor."""
+    """A socket of an endpoint's namespace (`endpoint` None: the fabric's). Reply: `Done` + 1 descriptor."""
 
     instance: str | None
     endpoint: str | None
@@ -246,7 +246,8 @@ class Failure:
     kind: Literal["failure"] = "failure"
 
 
-Request = (
-    Boot | Attach | Apply | Undo | OpenSocket | Spawn | Wait | Signal | ChangeVnf | SetSysctl | Describe | Keep | End
-)  # fmt: skip
+_Lifetime = Boot | Attach | Keep | End
+_Change = Apply | Undo | ChangeVnf | SetSysctl
+Request = _Lifetime | _Change | OpenSocket | Spawn | Wait | Signal | Describe
 Reply = Booted | Applied | Spawned | Exited | Changed | Sysctl | BedState | Done | Progress | Failure
+ReplyKind = TypeVar("ReplyKind", bound=Reply)

@@ -1,0 +1,173 @@
+"""The bed inside its keeper: instances, what has been given out, and what is written down of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_sonemu.emulation.containers import Containers
+from pytest_sonemu.emulation.instance import PARALLEL, Instance
+from pytest_sonemu.emulation.protocol import Applied, BedState
+from pytest_sonemu.emulation.spawning import SpawnedProcesses
+from pytest_sonemu.emulation.transcript import Transcript
+from pytest_sonemu.errors import EmulationError, NotFoundError
+from pytest_sonemu.planning.plan import Allocations, DeploymentPlan
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+REMOVAL_SECONDS = 30.0
+
+
+class StalePlanError(EmulationError):
+    """The plan was made before something else was given out."""
+
+
+class Bed:
+    """All instances of one test bed. Thread-safe: long steps run outside the lock."""
+
+    def __init__(self, name: str, run_dir: Path, api: APIClient, labels: dict[str, str], hold: str) -> None:
+        self.name, self.run_dir = name, run_dir
+        self.containers = Containers(api, labels, hold)
+        self.transcript = Transcript(run_dir / "transcript.log")
+        self._lock = threading.Lock()
+        self._instances: dict[str, Instance] = {}
+        self._generation = 0
+        self._next_number = 1
+        self._removals: list[threading.Thread] = []
+        self._gone = 0
+        self._notes: list[str] = []
+        self.spawned = SpawnedProcesses()
+
+    def apply(self, plan: DeploymentPlan, generation: int, progress: Callable[[str], None]) -> Applied:
+        """Carry out a plan. Raises StalePlanError, or EmulationError with everything undone."""
+        with self._lock:
+            if generation != self._generation:
+                raise StalePlanError(
+                    f"the plan of {plan.instance} is older than what has been given out since"
+                )
+            instance = Instance(
+                plan, self.run_dir / "instances" / plan.instance, self.containers, self.transcript
+            )
+            self._instances[plan.instance] = instance
+            self._generation += 1
+            self._next_number = max(self._next_number, plan.number + 1)
+        self.write_state()
+        self.transcript.note(f"start {plan.instance}")
+        try:
+            instance.up(progress)
+        except BaseException:
+            self._forget(instance)
+            raise
+        self.write_state()
+        return Applied(plan.instance, instance.state().containers)
+
+    def undo(self, name: str) -> None:
+        """End an instance; its numbers can be given out again when this returns."""
+        instance = self.instance(name)
+        self.transcript.note(f"stop {name}")
+        instance.down()
+        self._forget(instance)
+
+    def _forget(self, instance: Instance) -> None:
+        for vnf in instance.vnfs.values():
+            if vnf.container is not None:
+                self._put_away(vnf.container)
+        shutil.rmtree(instance.folder, ignore_errors=True)
+        with self._lock:
+            self._instances.pop(instance.plan.instance, None)
+            self._generation += 1
+        self.write_state()
+
+    def _put_away(self, container: str) -> None:
+        """Rename a container out of the way; Docker's slow removal goes on behind."""
+        with self._lock:
+            self._gone += 1
+            name = f"sonemu-{self.name}-gone-{self._gone}"
+        try:
+            self.containers.rename(container, name)
+        except EmulationError as error:
+            self.transcript.note(str(error))
+        removal = threading.Thread(target=self._remove, args=(container,), name=f"remove {name}", daemon=True)
+        removal.start()
+        with self._lock:
+            self._removals = [thread for thread in self._removals if thread.is_alive()] + [removal]
+
+    def _remove(self, container: str) -> None:
+        try:
+            self.containers.remove(container)
+        except EmulationError as error:
+            # Left to the sweep, which finds it by its labels.
+            self.transcript.note(str(error))
+
+    def end(self) -> None:
+        """End everything. Goes on whatever fails; what Docker does not remove is left to the sweep."""
+        with self._lock:
+            instances = list(self._instances.values())
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            list(pool.map(lambda instance: instance.down(graceful=False), instances))
+            containers = [v.container for i in instances for v in i.vnfs.values() if v.container is not None]
+            list(pool.map(self._remove, containers))
+        with self._lock:
+            removals = list(self._removals)
+        for removal in removals:
+            removal.join(REMOVAL_SECONDS)
+
+    def follow(self, instance: str, endpoint: str) -> None:
+        """Docker's word that a container started or ended."""
+        with self._lock:
+            found = self._instances.get(instance)
+        if found is None:
+            return
+        try:
+            found.follow(endpoint)
+        except EmulationError as error:
+            self.note(str(error))
+        self.write_state()
+
+    def note(self, text: str) -> None:
+        """Something that a person should know of; shown by `Describe` and kept in the transcript."""
+        self.transcript.note(text)
+        with self._lock:
+            self._notes.append(text)
+
+    def instance(self, name: str) -> Instance:
+        with self._lock:
+            if name not in self._instances:
+                raise NotFoundError("instance", name, self._instances)
+            return self._instances[name]
+
+    def state(self) -> BedState:
+        with self._lock:
+            instances = list(self._instances.values())
+            allocations = Allocations(
+                generation=self._generation,
+                next_number=self._next_number,
+                instances=tuple(self._instances),
+                container_names=tuple(
+                    vnf.container_plan.name for instance in instances for vnf in instance.vnfs.values()
+                ),
+                networks=tuple(
+                    subnet
+                    for instance in instances
+                    for link in instance.plan.links
+                    for subnet in link.subnets
+                ),
+            )
+            notes = tuple(self._notes)
+        return BedState(allocations, tuple(instance.state() for instance in instances), notes)
+
+    def write_state(self) -> None:
+        """Write down what is there, whole, so that a reader never sees half of it."""
+        from pydantic import TypeAdapter
+
+        text = TypeAdapter(BedState).dump_json(self.state(), indent=1)
+        with self._lock:
+            fresh = self.run_dir / "state.json.new"
+            fresh.write_bytes(text)
+            os.replace(fresh, self.run_dir / "state.json")

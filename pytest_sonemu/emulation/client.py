@@ -1,0 +1,330 @@
+"""A client of a bed's keeper: what handles, the command line and the gatekeeper speak through."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_sonemu import errors
+from pytest_sonemu.emulation import launch, places
+from pytest_sonemu.emulation import protocol as messages
+from pytest_sonemu.emulation.codec import Channel
+from pytest_sonemu.planning.plan import Allocations, DeploymentPlan
+from pytest_sonemu.topology.model import Topology
+
+HOLD = Path(__file__).with_name("hold")
+# Each try sees what the last one lost against; with twenty clients at once the last one tries twenty times.
+PLANNING_TRIES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class BedEntry:
+    """A bed that is up, as `beds` lists it."""
+
+    name: str
+    run_dir: Path
+    pid: int
+    instances: tuple[str, ...]
+
+
+class BedClient:
+    """Thread-safe: a request that is under way does not keep another one waiting.
+
+    The owner's client holds the bed's lease: when it is closed, or its process dies, the bed ends.
+    """
+
+    def __init__(self, lease: Channel, booted: messages.Booted, uid: int, *, owner: bool) -> None:
+        from pytest_sonemu.topology.read import from_json
+
+        self.name, self.keeper_pid, self.run_dir = booted.bed, booted.pid, Path(booted.run_dir)
+        self.topology: Topology = from_json(booted.topology)
+        self.owner = owner
+        self._uid = uid
+        self._lease: Channel | None = lease
+        self._idle: list[Channel] = []
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+
+    @classmethod
+    def boot(
+        cls,
+        topology: Topology,
+        *,
+        name: str | None = None,
+        project: str = "",
+        lease: float | None = None,
+        docker_host: str | None = None,
+    ) -> BedClient:
+        """Start a bed. `lease` None: it lives as long as this client; else that many seconds.
+
+        Raises MachineError (rights, Docker), SettingsError (a name that is taken or cannot be one).
+        """
+        from pytest_sonemu.topology.read import as_json
+
+        if not HOLD.exists():
+            raise errors.MachineError(
+                f"the hold ({HOLD}) is not built;"
+                " run `make` in the project, or `pip install` it with a C compiler"
+            )
+        bed = (
+            places.check_bed_name(name)
+            if name is not None
+            else places.new_bed_name(project or Path.cwd().name)
+        )
+        uid = os.getuid()
+        launch.start_keeper(bed, uid)
+        boot = messages.Boot(
+            bed=bed,
+            docker_host=docker_host or os.environ.get("DOCKER_HOST"),
+            topology=as_json(topology),
+            hold=str(HOLD),
+            project=project,
+            lease=lease,
+        )
+        return cls._meet(bed, uid, boot, owner=lease is None)
+
+    @classmethod
+    def attach(cls, name: str) -> BedClient:
+        """A client of a bed that is up. Raises NotFoundError with the beds there are."""
+        uid = os.getuid()
+        try:
+            return cls._meet(places.check_bed_name(name), uid, messages.Attach(), owner=False)
+        except errors.BedGoneError:
+            raise errors.NotFoundError("test bed", name, [entry.name for entry in beds()]) from None
+
+    @classmethod
+    def _meet(cls, bed: str, uid: int, first: messages.Request, *, owner: bool) -> BedClient:
+        channel = _connect(bed, uid)
+        try:
+            channel.send(first)
+            reply, _descriptors = channel.receive_reply()
+            if isinstance(reply, messages.Failure):
+                raise raised(reply)
+            if not isinstance(reply, messages.Booted) or reply.version != messages.VERSION:
+                raise errors.EmulationError(
+                    f"the keeper of bed '{bed}' speaks another version; end the bed and start it again"
+                )
+            return cls(channel, reply, uid, owner=owner)
+        except BaseException:
+            channel.close()
+            raise
+
+    # -- requests ---------------------------------------------------------------------------------
+
+    def request(
+        self, message: messages.Request, progress: Callable[[str], None] | None = None
+    ) -> messages.Reply:
+        """Send a request and return its reply. Raises the error of a failure, BedGoneError at the end."""
+        reply, descriptors = self._ask(message, (), progress)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return reply
+
+    def socket(
+        self,
+        instance: str | None,
+        endpoint: str | None,
+        family: int,
+        type: int,
+        protocol: int = 0,  # noqa: A002 - the socket module's word
+    ) -> socket.socket:
+        """A socket that belongs to an endpoint's namespace, or (endpoint None) to the fabric."""
+        reply, descriptors = self._ask(
+            messages.OpenSocket(instance, endpoint, family, type, protocol), (), None
+        )
+        if not isinstance(reply, messages.Done) or len(descriptors) != 1:
+            raise errors.EmulationError(f"the keeper sent {len(descriptors)} sockets instead of one")
+        handed = socket.socket(family, type, protocol, fileno=descriptors[0])
+        with self._lock:
+            # Closed with the bed's view of it: an open one would keep the namespace alive.
+            self._sockets = [known for known in self._sockets if known.fileno() >= 0] + [handed]
+        return handed
+
+    def spawn(
+        self,
+        instance: str,
+        endpoint: str,
+        argv: Sequence[str],
+        streams: tuple[int, int, int],
+        *,
+        cwd: str | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> int:
+        """Start a process in an endpoint's namespace as this user; returns its pid."""
+        variables = os.environ if environment is None else environment
+        request = messages.Spawn(
+            instance, endpoint, tuple(argv), cwd or os.getcwd(), tuple(variables.items())
+        )
+        reply, _descriptors = self._ask(request, streams, None)
+        return _expect(reply, messages.Spawned).pid
+
+    def wait(self, pid: int) -> int:
+        """The exit status of a process started by `spawn`, once it has ended."""
+        return _expect(self.request(messages.Wait(pid)), messages.Exited).exit_status
+
+    def apply(
+        self,
+        make_plan: Callable[[Allocations], DeploymentPlan],
+        progress: Callable[[str], None] | None = None,
+    ) -> tuple[DeploymentPlan, messages.Applied]:
+        """Plan against what the bed has given out, and carry the plan out; again if somebody was faster."""
+        for _try in range(PLANNING_TRIES):
+            allocations = self.describe().allocations
+            plan = make_plan(allocations)
+            try:
+                reply = self.request(messages.Apply(plan, allocations.generation), progress)
+            except _StaleError:
+                continue
+            return plan, _expect(reply, messages.Applied)
+        raise errors.EmulationError(f"bed '{self.name}' changed {PLANNING_TRIES} times while a plan was made")
+
+    def undo(self, instance: str) -> None:
+        self.request(messages.Undo(instance))
+
+    def change_vnf(
+        self, instance: str, endpoint: str, verb: messages.VnfVerb, grace: float | None = None
+    ) -> messages.ContainerState:
+        """Stop, start, restart, kill, pause or unpause a VNF; returns its state afterwards."""
+        return _expect(
+            self.request(messages.ChangeVnf(instance, endpoint, verb, grace)), messages.Changed
+        ).container
+
+    def set_sysctl(self, instance: str, endpoint: str, name: str, value: str) -> str:
+        """Set a `net.*` key in an endpoint's namespace; returns the value before."""
+        return _expect(
+            self.request(messages.SetSysctl(instance, endpoint, name, value)), messages.Sysctl
+        ).value
+
+    def describe(self) -> messages.BedState:
+        return _expect(self.request(messages.Describe()), messages.BedState)
+
+    def keep(self, seconds: float) -> None:
+        """Let the bed live for so long from now, whoever is connected."""
+        self.request(messages.Keep(seconds))
+
+    # -- end --------------------------------------------------------------------------------------
+
+    @property
+    def gone(self) -> bool:
+        """Whether this client has let go of the bed."""
+        return self._lease is None
+
+    def end(self) -> None:
+        """End the bed; returns when nothing of it is left but the keeper's own exit. May be called again."""
+        if self.gone:
+            return
+        with contextlib.suppress(errors.BedGoneError):
+            self.request(messages.End())
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the bed: an owner's bed ends with it, any other lives on. May be called again."""
+        with self._lock:
+            channels = [*self._idle, *([self._lease] if self._lease is not None else [])]
+            self._idle, self._lease = [], None
+            handed, self._sockets = self._sockets, []
+        for handed_out in handed:
+            handed_out.close()
+        for channel in channels:
+            channel.close()
+
+    # -- connections ------------------------------------------------------------------------------
+
+    def _ask(
+        self, message: messages.Request, descriptors: Sequence[int], progress: Callable[[str], None] | None
+    ) -> tuple[messages.Reply, list[int]]:
+        channel = self._take()
+        try:
+            channel.send(message, descriptors)
+            while True:
+                reply, received = channel.receive_reply()
+                if not isinstance(reply, messages.Progress):
+                    break
+                if progress is not None:
+                    progress(reply.text)
+        except BaseException as error:
+            channel.close()
+            if isinstance(error, errors.BedGoneError):
+                raise errors.BedGoneError(f"test bed '{self.name}' is gone: {error}") from error
+            raise
+        with self._lock:
+            keep = self._lease is not None
+            if keep:
+                self._idle.append(channel)
+        if not keep:
+            channel.close()
+        if isinstance(reply, messages.Failure):
+            raise raised(reply)
+        return reply, received
+
+    def _take(self) -> Channel:
+        with self._lock:
+            if self._lease is None:
+                raise errors.BedGoneError(f"test bed '{self.name}' is gone")
+            if self._idle:
+                return self._idle.pop()
+        return _connect(self.name, self._uid)
+
+
+class _StaleError(errors.EmulationError):
+    """The plan was made before something else was given out."""
+
+
+def raised(failure: messages.Failure) -> errors.SonemuError:
+    """The exception that a failure stands for."""
+    if failure.reason == "stale":
+        return _StaleError(failure.message)
+    kind = getattr(errors, failure.error, errors.EmulationError)
+    error: errors.SonemuError = kind.__new__(kind)
+    Exception.__init__(error, failure.message)
+    if isinstance(error, errors.DescriptorError):
+        error.findings = ()
+    return error
+
+
+def beds() -> list[BedEntry]:
+    """The beds of this user that are up, by name."""
+    from pydantic import TypeAdapter
+
+    uid = os.getuid()
+    found = []
+    folder = places.RUN_ROOT / str(uid)
+    for place in sorted(folder.iterdir()) if folder.is_dir() else []:
+        try:
+            channel = _connect(place.name, uid)
+        except errors.BedGoneError:
+            continue
+        try:
+            channel.send(messages.Attach())
+            reply, _descriptors = channel.receive_reply()
+            state = TypeAdapter(messages.BedState).validate_json((place / "state.json").read_bytes())
+        except (errors.BedGoneError, FileNotFoundError):
+            continue
+        finally:
+            channel.close()
+        if isinstance(reply, messages.Booted):
+            found.append(
+                BedEntry(reply.bed, place, reply.pid, tuple(i.plan.instance for i in state.instances))
+            )
+    return found
+
+
+def _connect(bed: str, uid: int) -> Channel:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(str(places.keeper_socket(bed, uid)))
+    except OSError as error:
+        connection.close()
+        raise errors.BedGoneError(f"no keeper answers for it: {error.strerror}") from error
+    return Channel(connection)
+
+
+def _expect(reply: messages.Reply, kind: type[messages.ReplyKind]) -> messages.ReplyKind:
+    if not isinstance(reply, kind):
+        raise errors.EmulationError(f"the keeper answered {type(reply).__name__} instead of {kind.__name__}")
+    return reply

@@ -1,0 +1,218 @@
+"""One instance as it runs: a plan carried out, changed while it runs, and undone.
+
+Whatever step fails, `up` takes away what it had made before it raises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pytest_sonemu.emulation import namespaces, processes
+from pytest_sonemu.emulation.containers import Containers
+from pytest_sonemu.emulation.protocol import InstanceState, VnfVerb
+from pytest_sonemu.emulation.running import RunningEndpoint, RunningVnf
+from pytest_sonemu.emulation.transcript import Transcript
+from pytest_sonemu.errors import EmulationError, NotFoundError
+from pytest_sonemu.planning import batches
+from pytest_sonemu.planning.batches import Batch
+from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan
+
+# More than the cores of a small machine: half of a container's start is waiting for Docker.
+PARALLEL = 4
+
+
+class Instance:
+    """`folder` is the instance's own place in the run directory."""
+
+    def __init__(
+        self, plan: DeploymentPlan, folder: Path, containers: Containers, transcript: Transcript
+    ) -> None:
+        self.plan, self.folder, self.transcript, self.containers = plan, folder, transcript, containers
+        self.vnfs: dict[str, RunningVnf] = {}
+        self.others: dict[str, RunningEndpoint] = {}
+        for endpoint in plan.endpoints:
+            place = folder / endpoint.id
+            if endpoint.container is not None:
+                self.vnfs[endpoint.id] = RunningVnf(endpoint, place, containers, plan.instance)
+            else:
+                self.others[endpoint.id] = RunningEndpoint(endpoint, place)
+        self.ending = False
+        self.warnings: list[str] = []
+        self._fabric = f"/proc/{os.getpid()}/ns/net"
+
+    # -- up ---------------------------------------------------------------------------------------
+
+    def up(self, progress: Callable[[str], None]) -> None:
+        """Containers held, links made, commands let go."""
+        try:
+            progress(f"containers of {self.plan.instance}")
+            self.folder.mkdir(parents=True)
+            with ThreadPoolExecutor(PARALLEL) as pool:
+                vnfs = [pool.submit(self._start_held, vnf) for vnf in self.vnfs.values()]
+                for other in self.others.values():
+                    other.make()
+                for done in vnfs:
+                    done.result()
+            progress(f"links of {self.plan.instance}")
+            self._run_all(batches.fabric_batches(self.plan, self._namespace_of))
+            self._configure(self.plan.endpoints)
+            for vnf in self.vnfs.values():
+                vnf.release()
+        except BaseException:
+            self.down(graceful=False)
+            raise
+
+    def _start_held(self, vnf: RunningVnf) -> None:
+        with self._named(vnf):
+            vnf.create()
+            vnf.start_held()
+
+    def _configure(self, endpoints: Iterable[EndpointPlan]) -> None:
+        def configure(endpoint: EndpointPlan) -> None:
+            running = self.endpoint(endpoint.id)
+            batch = batches.endpoint_batch(endpoint)
+            self.transcript.batch(batch, running.address_of_namespace)
+            namespaces.run_inside(running.namespace, [batch.program, "-batch", "-"], batch.text)
+
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            for done in [pool.submit(configure, endpoint) for endpoint in endpoints]:
+                done.result()
+
+    def _run_all(self, fabric: Iterable[Batch]) -> None:
+        for batch in fabric:
+            self.transcript.batch(batch, self._fabric)
+            namespaces.run_inside(None, [batch.program, "-batch", "-"], batch.text)
+
+    # -- changes ----------------------------------------------------------------------------------
+
+    def change(self, endpoint_id: str, verb: VnfVerb, grace: float | None) -> RunningVnf:
+        """Stop, start, restart, kill, pause or unpause a VNF; links, addresses and routes are there again."""
+        vnf = self.vnf(endpoint_id)
+        with vnf.lock, self._named(vnf):
+            if verb in ("stop", "restart", "kill"):
+                vnf.end(grace=grace, how=signal.SIGKILL if verb == "kill" else None)
+                self._after_end(vnf)
+            if verb in ("start", "restart") and vnf.life is None:
+                vnf.start_held()
+                self._wire_again(vnf)
+            if verb == "pause" and vnf.phase == "running":
+                vnf.pause()
+            if verb == "unpause" and vnf.phase == "paused":
+                vnf.unpause()
+        return vnf
+
+    def follow(self, endpoint_id: str) -> None:
+        """Docker said that something happened to a container; take note, and wire a new life."""
+        vnf = self.vnfs.get(endpoint_id)
+        if vnf is None:
+            return
+        with vnf.lock, self._named(vnf):
+            if self.ending or vnf.container is None:
+                return
+            life = self.containers.life(vnf.container)
+            if life == vnf.life:
+                return
+            if vnf.life is not None:
+                self._after_end(vnf)
+            if life is not None:
+                self.transcript.note(f"{endpoint_id} was started by somebody else")
+                vnf.adopt(life)
+                self._wire_again(vnf)
+
+    def _after_end(self, vnf: RunningVnf) -> None:
+        vnf.settle_end()
+        # A connection with data still to deliver can hold a namespace, and with it the old ends.
+        if left := _present(interface.outer for interface in vnf.plan.interfaces):
+            self._run_all([batches.removal_batch(left)])
+
+    def _wire_again(self, vnf: RunningVnf) -> None:
+        others = _present(
+            interface.outer for endpoint in self.plan.endpoints for interface in endpoint.interfaces
+        )
+        self._run_all(
+            batches.fabric_batches(
+                self.plan, self._namespace_of, endpoints={vnf.plan.id}, present=set(others)
+            )
+        )
+        self._configure([vnf.plan])
+        vnf.release()
+
+    # -- down -------------------------------------------------------------------------------------
+
+    def down(self, *, graceful: bool = True) -> None:
+        """Processes dead, links gone, containers renamed out of the way. Goes on whatever fails."""
+        self.ending = True
+        problems: list[EmulationError] = []
+        with ThreadPoolExecutor(max(1, min(16, len(self.vnfs)))) as pool:
+            ends = [pool.submit(self._end_vnf, vnf, graceful) for vnf in self.vnfs.values()]
+            for done in ends:
+                try:
+                    done.result()
+                except EmulationError as error:
+                    problems.append(error)
+        self._end_strays()
+        self._remove_links()
+        for endpoint in (*self.vnfs.values(), *self.others.values()):
+            endpoint.release_namespace()
+        for vnf in self.vnfs.values():
+            if vnf.gate is not None:
+                vnf.gate.close()
+                vnf.gate = None
+        for problem in problems:
+            self.transcript.note(f"while ending {self.plan.instance}: {problem}")
+
+    def _end_vnf(self, vnf: RunningVnf, graceful: bool) -> None:
+        with vnf.lock:
+            vnf.end(grace=None, how=None if graceful else signal.SIGKILL)
+
+    def _end_strays(self) -> None:
+        """End every process that still stands in one of the instance's namespaces."""
+        held = [e.namespace for e in (*self.vnfs.values(), *self.others.values()) if e.namespace is not None]
+        strays = namespaces.processes_in({namespaces.identity(namespace) for namespace in held})
+        known = [(pid, started) for pid in strays if (started := processes.start_time(pid)) is not None]
+        processes.end_processes(known, signal.SIGKILL, 2.0)
+
+    def _remove_links(self) -> None:
+        ours = [interface.outer for endpoint in self.plan.endpoints for interface in endpoint.interfaces]
+        ours += [bridge.name for link in self.plan.links for bridge in link.bridges]
+        if _present(ours):
+            with contextlib.suppress(EmulationError):
+                namespaces.run_inside(None, batches.instance_removal(self.plan.number))
+
+    # -- what is there ----------------------------------------------------------------------------
+
+    def vnf(self, endpoint_id: str) -> RunningVnf:
+        if endpoint_id not in self.vnfs:
+            raise NotFoundError("VNF", endpoint_id, self.vnfs)
+        return self.vnfs[endpoint_id]
+
+    def endpoint(self, endpoint_id: str) -> RunningEndpoint:
+        found = self.vnfs.get(endpoint_id) or self.others.get(endpoint_id)
+        if found is None:
+            raise NotFoundError("endpoint", endpoint_id, [*self.vnfs, *self.others])
+        return found
+
+    def state(self) -> InstanceState:
+        return InstanceState(self.plan, tuple(vnf.state() for vnf in self.vnfs.values()))
+
+    def _namespace_of(self, endpoint_id: str) -> str:
+        return self.endpoint(endpoint_id).address_of_namespace
+
+    @contextlib.contextmanager
+    def _named(self, vnf: RunningVnf) -> Iterator[None]:
+        try:
+            yield
+        except EmulationError as error:
+            raise EmulationError(f"VNF '{vnf.plan.id}': {error}") from error
+
+
+def _present(names: Iterable[str]) -> list[str]:
+    """Those of the interfaces that exist in the namespace we are in: the fabric's."""
+    there = {name for _index, name in socket.if_nameindex()}
+    return [name for name in names if name in there]

@@ -1,0 +1,105 @@
+"""One client's requests to the keeper, each carried out and answered."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytest_sonemu import errors
+from pytest_sonemu.emulation import namespaces, protocol
+from pytest_sonemu.emulation.bed import Bed
+from pytest_sonemu.emulation.codec import Channel
+from pytest_sonemu.emulation.spawning import Caller
+
+if TYPE_CHECKING:
+    from pytest_sonemu.emulation.keeper import Keeper
+
+
+class Requests:
+    """`caller` is what the other end of the connection runs as."""
+
+    def __init__(self, keeper: Keeper, bed: Bed, channel: Channel, caller: Caller) -> None:
+        self.keeper, self.bed, self.channel, self.caller = keeper, bed, channel, caller
+
+    def answer(self, request: protocol.Request, descriptors: Sequence[int]) -> None:
+        """Carry out a request and send its reply, or the failure."""
+        from pytest_sonemu.emulation.keeper import failure
+
+        handed_out: list[int] = []
+        try:
+            reply = self._carry_out(request, descriptors, handed_out)
+        except errors.BedGoneError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client is told, and raises it
+            reply = failure(error)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        try:
+            self.channel.send(reply, handed_out)
+        finally:
+            for descriptor in handed_out:
+                os.close(descriptor)
+        if isinstance(request, protocol.End):
+            self.keeper.stop()
+
+    def _carry_out(  # noqa: C901 - one case a request
+        self, request: protocol.Request, descriptors: Sequence[int], handed_out: list[int]
+    ) -> protocol.Reply:
+        bed = self.bed
+        match request:
+            case protocol.Attach():
+                return self.keeper.booted()
+            case protocol.Apply(plan, generation):
+                return bed.apply(plan, generation, lambda text: self.channel.send(protocol.Progress(text)))
+            case protocol.Undo(instance):
+                bed.undo(instance)
+            case protocol.OpenSocket():
+                handed_out.append(self._open_socket(request))
+            case protocol.Spawn():
+                pid = bed.spawned.spawn(
+                    request,
+                    bed.instance(request.instance).endpoint(request.endpoint),
+                    self.caller,
+                    descriptors,
+                )
+                return protocol.Spawned(pid)
+            case protocol.Wait(pid):
+                return protocol.Exited(pid, bed.spawned.wait(pid))
+            case protocol.Signal(pid, number):
+                bed.spawned.signal(pid, signal.Signals(number))
+            case protocol.ChangeVnf(instance, endpoint, verb, grace):
+                vnf = bed.instance(instance).change(endpoint, verb, grace)
+                bed.write_state()
+                return protocol.Changed(vnf.state())
+            case protocol.SetSysctl(instance, endpoint, name, value):
+                namespace = self._namespace(instance, endpoint)
+                before = namespaces.read_sysctl(namespace, name)
+                namespaces.write_sysctls(namespace, [(name, value)])
+                return protocol.Sysctl(before)
+            case protocol.Describe():
+                return bed.state()
+            case protocol.Keep(seconds):
+                self.keeper.keep(seconds)
+            case protocol.End():
+                bed.end()
+            case protocol.Boot():
+                raise errors.EmulationError("the bed is booted already")
+        return protocol.Done()
+
+    def _open_socket(self, request: protocol.OpenSocket) -> int:
+        def make() -> int:
+            return socket.socket(request.family, request.type, request.protocol).detach()
+
+        if request.instance is None or request.endpoint is None:
+            return make()
+        return namespaces.inside(self._namespace(request.instance, request.endpoint), make)
+
+    def _namespace(self, instance: str, endpoint: str) -> int:
+        namespace = self.bed.instance(instance).endpoint(endpoint).namespace
+        if namespace is None:
+            raise errors.EmulationError(f"'{endpoint}' is not running")
+        return namespace

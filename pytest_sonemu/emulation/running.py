@@ -1,0 +1,171 @@
+"""Running endpoints: the namespaces that a plan's VNFs, SAPs and hosts have become."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+from pytest_sonemu.emulation import namespaces, processes
+from pytest_sonemu.emulation.containers import Containers, Life
+from pytest_sonemu.emulation.entry_scripts import EntryScript, run_stop_script
+from pytest_sonemu.emulation.gate import Gate, hosts_text
+from pytest_sonemu.emulation.protocol import ContainerPhase, ContainerState
+from pytest_sonemu.errors import EmulationError
+from pytest_sonemu.planning.batches import namespace_sysctls
+from pytest_sonemu.planning.plan import ContainerPlan, EndpointPlan
+
+STOP_SCRIPT_SECONDS = 5.0
+
+
+class RunningEndpoint:
+    """An endpoint's network namespace, held open by descriptor. A SAP or a host is no more than this."""
+
+    def __init__(self, plan: EndpointPlan, folder: Path) -> None:
+        self.plan = plan
+        self.folder = folder
+        self.namespace: int | None = None
+
+    def make(self) -> None:
+        """Make the namespace and the hosts file that processes in it see."""
+        self.folder.mkdir(parents=True)
+        self.hosts_file = self.folder / "hosts"
+        self.hosts_file.write_text(hosts_text(self.plan.hosts))
+        self.hold_namespace(namespaces.new_namespace())
+
+    def hold_namespace(self, namespace: int) -> None:
+        """Take over a namespace and set it to what every namespace of ours is set to."""
+        self.release_namespace()
+        self.namespace = namespace
+        namespaces.write_sysctls(namespace, (*self.plan.sysctls, *namespace_sysctls(self.plan.kind)))
+
+    def release_namespace(self) -> None:
+        if self.namespace is not None:
+            os.close(self.namespace)
+            self.namespace = None
+
+    @property
+    def address_of_namespace(self) -> str:
+        """The namespace as `ip` takes it."""
+        if self.namespace is None:
+            raise EmulationError(f"'{self.plan.id}' is not running")
+        return f"/proc/{os.getpid()}/fd/{self.namespace}"
+
+
+class RunningVnf(RunningEndpoint):
+    """A VNF's container through its lives. `lock` is held by whoever changes it."""
+
+    def __init__(self, plan: EndpointPlan, folder: Path, containers: Containers, instance: str) -> None:
+        super().__init__(plan, folder)
+        if plan.container is None:
+            raise ValueError(f"{plan.id} has no container")
+        self.container_plan: ContainerPlan = plan.container
+        self.containers = containers
+        self.instance = instance
+        self.lock = threading.RLock()
+        self.container: str | None = None
+        self.life: Life | None = None
+        self.phase: ContainerPhase = "held"
+        self.lives = 0
+        self.exit_status: int | None = None
+        self.out_of_memory = False
+        self.entry_exit_status: int | None = None
+        self.gate: Gate | None = None
+
+    def create(self) -> None:
+        self.gate = Gate(self.folder, self.plan.hosts)
+        self.hosts_file = self.gate.hosts_file
+        self.container = self.containers.create(self.container_plan, self.gate, self.plan.id, self.instance)
+
+    def start_held(self) -> None:
+        """Start the container; it stands in the hold, in a namespace that is ours to wire."""
+        container, gate = self._parts()
+        gate.shut()
+        self.adopt(self.containers.start(container, self.container_plan.name))
+
+    def adopt(self, life: Life) -> None:
+        """Take note of a new life, by whomever it was started, and hold its namespace."""
+        self.life, self.phase, self.exit_status, self.entry_exit_status = life, "held", None, None
+        self.out_of_memory = False
+        self.lives += 1
+        self.hold_namespace(namespaces.open_of_process(life.pid))
+
+    def release(self) -> None:
+        """Let the image's own command go, and run the entry script beside it."""
+        container, gate = self._parts()
+        gate.release()
+        self.phase = "running"
+        if self.container_plan.entry_script is not None:
+            number = self.lives
+
+            def ended(status: int) -> None:
+                if self.lives == number:
+                    self.entry_exit_status = status
+
+            EntryScript(self.containers.api, container, self.container_plan, self.folder / "entry.log", ended)
+
+    def end(self, *, grace: float | None, how: signal.Signals | None = None) -> None:
+        """End this life: stop script, stop signal, `grace` seconds, SIGKILL; or `how` at once."""
+        if self.life is None:
+            return
+        if self.phase == "paused":
+            self.unpause()
+        if how is None:
+            if self.container is not None and self.phase == "running":
+                run_stop_script(self.containers.api, self.container, self.container_plan, STOP_SCRIPT_SECONDS)
+            seconds = self.container_plan.grace if grace is None else grace
+            processes.end_processes([self.own_process], stop_signal(self.container_plan), seconds)
+        if processes.end_processes([self.own_process], how or signal.SIGKILL, 10.0):
+            raise EmulationError(f"the first process of {self.container_plan.name} does not end")
+
+    def settle_end(self) -> None:
+        """After the end of a life, by whomever: wait for Docker to know of it, and keep what it says."""
+        if self.container is None or self.life is None:
+            return
+        self.containers.wait_until_ended(self.container)
+        self.exit_status, self.out_of_memory = self.containers.exit_of(self.container)
+        self.life, self.phase = None, "exited"
+        self.release_namespace()
+
+    def pause(self) -> None:
+        self.containers.pause(self._parts()[0])
+        self.phase = "paused"
+
+    def unpause(self) -> None:
+        self.containers.unpause(self._parts()[0])
+        self.phase = "running"
+
+    @property
+    def own_process(self) -> tuple[int, int]:
+        """Pid and start time of the first process; pid 0 when there is none."""
+        return (self.life.pid, self.life.start_time) if self.life is not None else (0, 0)
+
+    def state(self) -> ContainerState:
+        pid, started = self.own_process
+        return ContainerState(
+            endpoint=self.plan.id,
+            name=self.container_plan.name,
+            id=self.container or "",
+            phase=self.phase,
+            pid=pid,
+            start_time=started,
+            lives=self.lives,
+            exit_status=self.exit_status,
+            out_of_memory=self.out_of_memory,
+            entry_exit_status=self.entry_exit_status,
+        )
+
+    def _parts(self) -> tuple[str, Gate]:
+        if self.container is None or self.gate is None:
+            raise EmulationError(f"container {self.container_plan.name} was not created")
+        return self.container, self.gate
+
+
+def stop_signal(plan: ContainerPlan) -> signal.Signals:
+    """The image's stop signal, by name ("SIGTERM", "TERM") or number; SIGTERM where that is none."""
+    wanted = plan.image.stop_signal.upper()
+    if wanted.isdigit():
+        return signal.Signals(int(wanted))
+    name = wanted if wanted.startswith("SIG") else f"SIG{wanted}"
+    return signal.Signals.__members__.get(name, signal.SIGTERM)

@@ -1,0 +1,184 @@
+"""The texts that make a plan real: `ip -batch` and `tc -batch`, one per namespace, made from the plan alone.
+
+The keeper runs them, writes them to the bed's transcript, and turns a line that fails into the
+step's error. Facts behind the odd-looking settings are in `docs/architecture.md` ("Quiet links").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass
+
+from pytest_sonemu.planning.plan import DeploymentPlan, EndpointKind, EndpointPlan, InterfacePlan, LinkPlan
+
+# With 65535 the fabric never is the narrow place: jumbo and QinQ frames pass.
+OUTER_MTU = 65535
+# All link-local group addresses but PAUSE, which no bridge passes; LACP needs the port's mask.
+_BRIDGE_GROUPS, _PORT_GROUPS = "0xfff8", "0xfffd"
+
+EVERYWHERE = (
+    ("net.ipv4.conf.all.rp_filter", "0"),
+    ("net.ipv4.conf.default.rp_filter", "0"),
+    ("net.ipv4.conf.all.send_redirects", "0"),
+    ("net.ipv4.conf.default.send_redirects", "0"),
+    ("net.ipv4.tcp_orphan_retries", "1"),
+    ("net.ipv6.conf.all.accept_ra", "0"),
+    ("net.ipv6.conf.default.accept_ra", "0"),
+    # Only the default: `lo` keeps ::1, which programs expect.
+    ("net.ipv6.conf.default.disable_ipv6", "1"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One call of `program` ("ip", "tc"): its lines, and what they are for."""
+
+    program: str
+    lines: tuple[str, ...]
+    purpose: str
+
+    @property
+    def text(self) -> str:
+        return "".join(f"{line}\n" for line in self.lines)
+
+
+def namespace_sysctls(kind: EndpointKind | None) -> tuple[tuple[str, str], ...]:
+    """What every namespace of ours is set to before its first interface; `kind` None is the fabric.
+
+    Nothing is inherited from the machine (a Docker host forwards, distributions differ in rp_filter).
+    A VNF's forwarding comes from its plan.
+    """
+    forwards = () if kind == "vnf" else (("net.ipv4.ip_forward", "0"),)
+    return forwards + EVERYWHERE
+
+
+def fabric_batches(
+    plan: DeploymentPlan,
+    namespace_of: Callable[[str], str],
+    *,
+    endpoints: Container[str] | None = None,
+    present: Container[str] = (),
+) -> list[Batch]:
+    """What happens in the fabric's namespace.
+
+    `namespace_of` gives an endpoint's namespace as `ip` takes it (a pid or a path). With `endpoints`
+    only those are wired (again): bridges and joints are there already, and of the other ends only
+    those in `present` are joined to them.
+    """
+    chosen = [e for e in plan.endpoints if endpoints is None or e.id in endpoints]
+    fresh = {interface.outer for endpoint in chosen for interface in endpoint.interfaces}
+    group = plan.number
+    lines: list[str] = []
+    if endpoints is None:
+        lines += _bridges(plan.links, group)
+        lines += _joints(plan.links, group)
+    for endpoint in chosen:
+        lines += [_pair(interface, namespace_of(endpoint.id), group) for interface in endpoint.interfaces]
+    lines += _members(plan.links, fresh)
+    lines += [f"link set dev {outer} up" for outer in sorted(fresh)]
+    redirects = [line for link in plan.links for line in _redirects(link, fresh, present)]
+    batches = [Batch("ip", tuple(lines), "links")] if lines else []
+    return batches + ([Batch("tc", tuple(redirects), "E-Lines")] if redirects else [])
+
+
+def endpoint_batch(endpoint: EndpointPlan) -> Batch:
+    """What happens inside an endpoint's namespace: names, addresses, up, routes; all seen from outside."""
+    lines = ["link set dev lo up"]
+    for interface in endpoint.interfaces:
+        if interface.altname is not None:
+            lines.append(f"link property add dev {interface.name} altname {interface.altname}")
+        for address in interface.addresses:
+            skip_dad = " nodad" if address.version == 6 else ""
+            lines.append(f"addr add {address} dev {interface.name}{skip_dad}")
+        lines.append(f"link set dev {interface.name} up")
+    for route in endpoint.routes:
+        lines.append(
+            f"route add {route.destination} via {route.gateway} dev {route.interface} metric {route.metric}"
+        )
+    return Batch("ip", tuple(lines), f"interfaces of {endpoint.id}")
+
+
+def removal_batch(outers: Iterable[str]) -> Batch:
+    """Take outer ends away (their inner ends go with them)."""
+    return Batch("ip", tuple(f"link del dev {outer}" for outer in outers), "links away")
+
+
+def instance_removal(number: int) -> tuple[str, ...]:
+    """The `ip` command that takes all links of one instance away in one request, whatever there is left."""
+    return ("ip", "link", "delete", "group", str(number))
+
+
+def _pair(interface: InterfacePlan, namespace: str, group: int) -> str:
+    return (
+        f"link add {interface.outer} mtu {OUTER_MTU} group {group} type veth"
+        f" peer name {interface.name} address {interface.mac} mtu {interface.mtu} netns {namespace}"
+    )
+
+
+def _bridges(links: Iterable[LinkPlan], group: int) -> list[str]:
+    lines = []
+    for link in links:
+        for bridge in link.bridges:
+            lines.append(
+                f"link add {bridge.name} group {group} type bridge"
+                f" stp_state 0 mcast_snooping 0 group_fwd_mask {_BRIDGE_GROUPS}"
+            )
+            lines.append(f"link set dev {bridge.name} mtu {OUTER_MTU} up")
+    return lines
+
+
+def _joints(links: Iterable[LinkPlan], group: int) -> list[str]:
+    lines = []
+    for link in links:
+        ports = {port: bridge.name for bridge in link.bridges for port in bridge.ports}
+        for joint in link.joints:
+            lines.append(
+                f"link add {joint.a} mtu {OUTER_MTU} group {group} type veth"
+                f" peer name {joint.b} mtu {OUTER_MTU} group {group}"
+            )
+            for end in (joint.a, joint.b):
+                lines += _port(end, ports[end])
+                lines.append(f"link set dev {end} up")
+    return lines
+
+
+def _members(links: Iterable[LinkPlan], fresh: Container[str]) -> list[str]:
+    joint_ends = {end for link in links for joint in link.joints for end in (joint.a, joint.b)}
+    return [
+        line
+        for link in links
+        for bridge in link.bridges
+        for port in bridge.ports
+        if port in fresh and port not in joint_ends
+        for line in _port(port, bridge.name)
+    ]
+
+
+def _port(name: str, bridge: str) -> list[str]:
+    return [
+        f"link set dev {name} master {bridge}",
+        f"link set dev {name} type bridge_slave group_fwd_mask {_PORT_GROUPS}",
+    ]
+
+
+def _redirects(link: LinkPlan, fresh: Container[str], present: Container[str]) -> list[str]:
+    """The two filters of a direct E-Line. An end that is not there yet gets its filter when it comes."""
+    if link.kind != "E-Line" or link.realisation != "direct" or link.bridges:
+        return []
+    a, b = (end.outer for end in link.ends)
+    if (a not in fresh and a not in present) or (b not in fresh and b not in present):
+        return [f"qdisc add dev {end} clsact" for end in (a, b) if end in fresh]
+    lines = []
+    for here, there in ((a, b), (b, a)):
+        if here in fresh:
+            lines.append(f"qdisc add dev {here} clsact")
+        elif there in fresh:
+            # A filter whose target went away stays, and swallows everything.
+            lines.append(f"filter del dev {here} ingress")
+        else:
+            continue
+        lines.append(
+            f"filter add dev {here} ingress protocol all prio 1 u32 match u32 0 0"
+            f" action mirred egress redirect dev {there}"
+        )
+    return lines
