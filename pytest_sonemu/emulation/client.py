@@ -130,8 +130,8 @@ class BedClient:
         instance: str | None,
         endpoint: str | None,
         family: int,
-        type: int,
-        protocol: int = 0,  # noqa: A002 - the socket module's word
+        type: int,  # noqa: A002 - the socket module's word
+        protocol: int = 0,
     ) -> socket.socket:
         """A socket that belongs to an endpoint's namespace, or (endpoint None) to the fabric."""
         reply, descriptors = self._ask(

@@ -69,7 +69,8 @@ class Instance:
             raise
 
     def _start_held(self, vnf: RunningVnf) -> None:
-        with self._named(vnf):
+        # The lock keeps Docker's own word of this start from being taken for somebody else's.
+        with vnf.lock, self._named(vnf):
             vnf.create()
             vnf.start_held()
 
@@ -97,6 +98,7 @@ class Instance:
         with vnf.lock, self._named(vnf):
             if verb in ("stop", "restart", "kill"):
                 vnf.end(grace=grace, how=signal.SIGKILL if verb == "kill" else None)
+                vnf.await_end()
                 self._after_end(vnf)
             if verb in ("start", "restart") and vnf.life is None:
                 vnf.start_held()
@@ -119,17 +121,22 @@ class Instance:
             if life == vnf.life:
                 return
             if vnf.life is not None:
-                self._after_end(vnf)
+                self._after_end(vnf, over=life is None)
             if life is not None:
                 self.transcript.note(f"{endpoint_id} was started by somebody else")
                 vnf.adopt(life)
                 self._wire_again(vnf)
 
-    def _after_end(self, vnf: RunningVnf) -> None:
-        vnf.settle_end()
+    def _after_end(self, vnf: RunningVnf, *, over: bool = True) -> None:
+        vnf.forget_life(over=over)
         # A connection with data still to deliver can hold a namespace, and with it the old ends.
-        if left := _present(interface.outer for interface in vnf.plan.interfaces):
-            self._run_all([batches.removal_batch(left)])
+        for outer in _present(interface.outer for interface in vnf.plan.interfaces):
+            try:
+                self._run_all([batches.removal_batch([outer])])
+            except EmulationError:
+                # The kernel may just have taken it away itself.
+                if _present([outer]):
+                    raise
 
     def _wire_again(self, vnf: RunningVnf) -> None:
         others = _present(

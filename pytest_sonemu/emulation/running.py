@@ -119,12 +119,15 @@ class RunningVnf(RunningEndpoint):
         if processes.end_processes([self.own_process], how or signal.SIGKILL, 10.0):
             raise EmulationError(f"the first process of {self.container_plan.name} does not end")
 
-    def settle_end(self) -> None:
-        """After the end of a life, by whomever: wait for Docker to know of it, and keep what it says."""
-        if self.container is None or self.life is None:
-            return
-        self.containers.wait_until_ended(self.container)
-        self.exit_status, self.out_of_memory = self.containers.exit_of(self.container)
+    def await_end(self) -> None:
+        """After `end`: wait for Docker to know of it, else a start right behind would do nothing."""
+        if self.container is not None and self.life is not None:
+            self.containers.wait_until_ended(self.container)
+
+    def forget_life(self, *, over: bool) -> None:
+        """After the end of a life, by whomever; `over` False: Docker has begun another one already."""
+        if over and self.container is not None and self.life is not None:
+            self.exit_status, self.out_of_memory = self.containers.exit_of(self.container)
         self.life, self.phase = None, "exited"
         self.release_namespace()
 

@@ -20,7 +20,7 @@ class PoP:
 
 @dataclass(frozen=True, slots=True)
 class PopLink:
-    """A link between two PoPs: `delay` one way in seconds, `rate` in bit/s, `loss` a share, `mtu` in bytes."""
+    """A link between two PoPs: `delay` one way in seconds, `rate` in bit/s, `loss` a share, `mtu` bytes."""
 
     a: str
     b: str
