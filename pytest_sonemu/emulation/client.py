@@ -200,6 +200,10 @@ class BedClient:
             self.request(messages.SetSysctl(instance, endpoint, name, value)), messages.Sysctl
         ).value
 
+    def read_sysctl(self, instance: str, endpoint: str, name: str) -> str:
+        """The value of a `net.*` key in an endpoint's namespace."""
+        return _expect(self.request(messages.ReadSysctl(instance, endpoint, name)), messages.Sysctl).value
+
     def describe(self) -> messages.BedState:
         return _expect(self.request(messages.Describe()), messages.BedState)
 

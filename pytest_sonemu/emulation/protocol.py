@@ -130,9 +130,10 @@ class Spawned:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait for a spawned process. Reply: `Exited`."""
+    """Wait for a spawned process. Reply: `Exited`, or `Done` when `timeout` (seconds) has passed."""
 
     pid: int
+    timeout: float | None = None
     kind: Literal["wait"] = "wait"
 
 
@@ -178,6 +179,16 @@ class SetSysctl:
     name: str
     value: str
     kind: Literal["set_sysctl"] = "set_sysctl"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSysctl:
+    """Read a `net.*` key in an endpoint's namespace. Reply: `Sysctl`."""
+
+    instance: str
+    endpoint: str
+    name: str
+    kind: Literal["read_sysctl"] = "read_sysctl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +259,6 @@ class Failure:
 
 _Lifetime = Boot | Attach | Keep | End
 _Change = Apply | Undo | ChangeVnf | SetSysctl
-Request = _Lifetime | _Change | OpenSocket | Spawn | Wait | Signal | Describe
+Request = _Lifetime | _Change | OpenSocket | Spawn | Wait | Signal | ReadSysctl | Describe
 Reply = Booted | Applied | Spawned | Exited | Changed | Sysctl | BedState | Done | Progress | Failure
 ReplyKind = TypeVar("ReplyKind", bound=Reply)

@@ -67,8 +67,10 @@ class Requests:
                     descriptors,
                 )
                 return protocol.Spawned(pid)
-            case protocol.Wait(pid):
-                return protocol.Exited(pid, bed.spawned.wait(pid))
+            case protocol.Wait(pid, timeout):
+                status = bed.spawned.wait(pid, timeout)
+                if status is not None:
+                    return protocol.Exited(pid, status)
             case protocol.Signal(pid, number):
                 bed.spawned.signal(pid, signal.Signals(number))
             case protocol.ChangeVnf(instance, endpoint, verb, grace):
@@ -80,6 +82,8 @@ class Requests:
                 before = namespaces.read_sysctl(namespace, name)
                 namespaces.write_sysctls(namespace, [(name, value)])
                 return protocol.Sysctl(before)
+            case protocol.ReadSysctl(instance, endpoint, name):
+                return protocol.Sysctl(namespaces.read_sysctl(self._namespace(instance, endpoint), name))
             case protocol.Describe():
                 return bed.state()
             case protocol.Keep(seconds):

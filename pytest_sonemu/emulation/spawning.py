@@ -50,9 +50,12 @@ class SpawnedProcesses:
             self._processes[process.pid] = process
         return process.pid
 
-    def wait(self, pid: int) -> int:
-        """The exit status of a process, negative for a signal, once it has ended."""
-        status = self._find(pid).wait()
+    def wait(self, pid: int, timeout: float | None) -> int | None:
+        """The exit status of a process, negative for a signal, once it has ended; None on time-out."""
+        try:
+            status = self._find(pid).wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
         with self._lock:
             self._processes.pop(pid, None)
         return status

@@ -1,0 +1,124 @@
+"""What the handles of one bed share: the keeper's client, Docker, the observer, the running instances.
+
+Handles are cheap views on this; several may look at the same instance, each with an undo stack.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_sonemu.emulation.client import BedClient
+from pytest_sonemu.emulation.protocol import ContainerState
+from pytest_sonemu.errors import BedGoneError, NotFoundError
+from pytest_sonemu.planning.option_models import ServiceOptions
+from pytest_sonemu.planning.plan import DeploymentPlan
+
+if TYPE_CHECKING:
+    from docker import APIClient, DockerClient
+
+    from pytest_sonemu.handles.observer import Observer
+
+
+class BedCore:
+    """One bed as this process knows it. Thread-safe; Docker and the observer are opened when first used."""
+
+    def __init__(self, client: BedClient, docker_host: str | None = None) -> None:
+        self.client = client
+        self._docker_host = docker_host
+        self._lock = threading.RLock()
+        self._instances: dict[str, InstanceCore] = {}
+        self._docker: APIClient | None = None
+        self._observer: Observer | None = None
+
+    @property
+    def docker(self) -> APIClient:
+        """Docker by this user's own rights. Raises MachineError where it cannot be reached."""
+        from pytest_sonemu.emulation import docker_api
+
+        with self._lock:
+            if self._docker is None:
+                self._docker = docker_api.connect(self._docker_host)
+            return self._docker
+
+    def high_level_docker(self) -> DockerClient:
+        """The docker package's objects, for `vnf.container`."""
+        from docker import DockerClient
+
+        client = DockerClient.__new__(DockerClient)
+        client.api = self.docker
+        return client
+
+    @property
+    def observer(self) -> Observer:
+        """The one packet socket that sees every outer end of the bed, kept open as long as the bed."""
+        from pytest_sonemu.handles.observer import Observer
+
+        with self._lock:
+            if self._observer is None:
+                self._observer = Observer(self.client)
+            return self._observer
+
+    def add(self, instance: InstanceCore) -> None:
+        with self._lock:
+            self._instances[instance.plan.instance] = instance
+
+    def forget(self, instance: str) -> None:
+        with self._lock:
+            self._instances.pop(instance, None)
+
+    def instances(self) -> list[InstanceCore]:
+        """All instances of the bed, those that others have started too, in the order of their start."""
+        states = {state.plan.instance: state for state in self.client.describe().instances}
+        with self._lock:
+            for name in [name for name in self._instances if name not in states]:
+                del self._instances[name]
+            for name, state in states.items():
+                if name not in self._instances:
+                    self._instances[name] = InstanceCore(self, state.plan, ServiceOptions())
+            return [self._instances[name] for name in states]
+
+    def instance(self, name: str) -> InstanceCore:
+        """One instance by its name. Raises NotFoundError."""
+        with self._lock:
+            if name in self._instances:
+                return self._instances[name]
+        found = {instance.plan.instance: instance for instance in self.instances()}
+        if name not in found:
+            raise NotFoundError("instance", name, found)
+        return found[name]
+
+    def close(self) -> None:
+        """Let go of what this process holds of the bed; the bed itself is the client's business."""
+        with self._lock:
+            observer, self._observer = self._observer, None
+            docker, self._docker = self._docker, None
+        if observer is not None:
+            observer.close()
+        if docker is not None:
+            docker.close()
+
+
+@dataclass(eq=False)
+class InstanceCore:
+    """A running instance. `dirty` says why it is no longer as it was started; None: it is."""
+
+    bed: BedCore
+    plan: DeploymentPlan
+    options: ServiceOptions
+    package: Path | None = None
+    origin: str | None = None
+    dirty: str | None = None
+    stopped: bool = field(default=False)
+
+    def container(self, endpoint: str) -> ContainerState:
+        """The present state of a VNF's container. Raises BedGoneError, NotFoundError."""
+        for state in self.bed.client.describe().instances:
+            if state.plan.instance == self.plan.instance:
+                for container in state.containers:
+                    if container.endpoint == endpoint:
+                        return container
+                raise NotFoundError("VNF", endpoint, [container.endpoint for container in state.containers])
+        raise BedGoneError(f"instance '{self.plan.instance}' of bed '{self.bed.client.name}' has ended")

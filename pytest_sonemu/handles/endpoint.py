@@ -1,0 +1,185 @@
+"""What every endpoint can do: VNFs, SAPs and hosts ping, connect, speak HTTP and hand out sockets.
+
+All of it is Python in the test's own process, on sockets of the endpoint's namespace; no image
+needs a tool for it.
+"""
+
+from __future__ import annotations
+
+import socket as sockets
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pytest_sonemu.errors import NotFoundError, ProbeError
+from pytest_sonemu.handles.core import InstanceCore
+from pytest_sonemu.handles.results import CommandResult, ConnectResult, Interface, PingResult
+from pytest_sonemu.handles.targets import Place, find_spot, find_target
+from pytest_sonemu.handles.undo import UndoStack
+from pytest_sonemu.planning.plan import EndpointPlan, InterfacePlan
+
+if TYPE_CHECKING:
+    import requests
+
+
+class Endpoint:
+    """An endpoint of a running service, as one view sees it.
+
+        web = service.vnf("web")
+        assert web.ping("input").loss == 0
+    """
+
+    def __init__(self, core: InstanceCore, plan: EndpointPlan, undo: UndoStack) -> None:
+        self._core, self._plan, self._undo = core, plan, undo
+
+    def __repr__(self) -> str:
+        addresses = ", ".join(
+            f"{interface.name} {address.ip}" for interface in self._plan.interfaces for address in interface.addresses
+        )
+        return f"<{type(self).__name__} {self.id} in {self.pop}: {addresses or 'no address'}>"
+
+    @property
+    def id(self) -> str:
+        """What the service calls it ("fw", "input")."""
+        return self._plan.id
+
+    @property
+    def pop(self) -> str:
+        """The PoP it stands in."""
+        return self._plan.pop
+
+    def ip(self, connection_point: str | None = None) -> IPv4Address | IPv6Address:
+        """The address of a connection point, or, where it has just one address, of the endpoint.
+
+        Raises NotFoundError for an unknown point, ProbeError where that is none or several.
+        """
+        place = self.id if connection_point is None else f"{self.id}:{connection_point}"
+        return find_target(self._core.plan, place).address
+
+    def mac(self, connection_point: str | None = None) -> str:
+        """The MAC address of a connection point, or of the only one."""
+        return self._interface(connection_point).mac
+
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """The interfaces as they are now, with addresses and counters, without `lo`."""
+        from pytest_sonemu.handles.interfaces import read_interfaces
+
+        return read_interfaces(self._core.bed.client, self._core.plan.instance, self._plan)
+
+    def interface(self, connection_point: str) -> Interface:
+        """One interface by its connection point. Raises NotFoundError."""
+        wanted = self._interface(connection_point).name
+        there = {interface.name: interface for interface in self.interfaces}
+        if wanted not in there:
+            raise NotFoundError(f"interface of {self.id}", wanted, there)
+        return there[wanted]
+
+    # -- probes -----------------------------------------------------------------------------------
+
+    def ping(
+        self, target: Place, count: int = 3, *, interval: float = 0.05, size: int = 56, timeout: float = 1.0
+    ) -> PingResult:
+        """Send `count` echo requests of `size` bytes, one every `interval` seconds.
+
+        `target` is an endpoint ("server"), a connection point ("server:data"), a handle or an address.
+        """
+        from pytest_sonemu.handles.ping import ping
+
+        return ping(
+            self._core.bed.client,
+            self._core.plan,
+            self.id,
+            target,
+            count=count,
+            interval=interval,
+            size=size,
+            timeout=timeout,
+        )
+
+    def connect(
+        self,
+        target: Place,
+        *,
+        tcp: int | None = None,
+        udp: int | None = None,
+        listen: bool = False,
+        timeout: float = 1.0,
+    ) -> ConnectResult:
+        """Try one TCP connection or UDP datagram, watched at every outer end on its way.
+
+        `outcome` says what became of it ("open", "refused", "rejected", "dropped", …), `path` how far
+        the way carries. With `listen` a listener of ours stands at the target for the time of the
+        probe: for rules, not for servers.
+        """
+        from pytest_sonemu.handles.connect import connect
+
+        bed = self._core.bed
+        return connect(
+            bed.client,
+            self._core.plan,
+            self.id,
+            target,
+            tcp=tcp,
+            udp=udp,
+            listen=listen,
+            timeout=timeout,
+            observer=bed.observer,
+        )
+
+    def session(self) -> requests.Session:
+        """A `requests.Session` whose connections come from this endpoint; names of the service resolve.
+
+        It is closed with its view.
+        """
+        from pytest_sonemu.handles.http import session
+
+        made = session(self._core.bed.client, self._core.plan.instance, self.id, self._resolve)
+        self._undo.push(made.close, f"HTTP session of {self.id}")
+        return made
+
+    def http(self, url: str, *, method: str = "GET", timeout: float = 5.0, **arguments: Any) -> requests.Response:
+        """One HTTP request from this endpoint: `sap.http("http://server/")`. Raises what requests raises.
+
+        `arguments` are those of `requests.request`.
+        """
+        from pytest_sonemu.handles.http import session
+
+        if not urlsplit(url).scheme:
+            url = f"http://{url}"
+        with session(self._core.bed.client, self._core.plan.instance, self.id, self._resolve) as once:
+            return once.request(method, url, timeout=timeout, **arguments)
+
+    def socket(
+        self, family: int = sockets.AF_INET, type: int = sockets.SOCK_STREAM, protocol: int = 0  # noqa: A002
+    ) -> sockets.socket:
+        """A socket of this endpoint's network namespace; it is closed with its view.
+
+        It is an ordinary socket of this process, raw and packet sockets included.
+        """
+        made = self._core.bed.client.socket(self._core.plan.instance, self.id, family, type, protocol)
+        self._undo.push(made.close, f"socket of {self.id}")
+        return made
+
+    def run(self, *argv: str, timeout: float = 30.0) -> CommandResult:
+        """Run a program of this machine in the endpoint's network namespace, as this user.
+
+        `service.sap("input").run("ip", "route")`: the program needs not be in any image; it has the
+        right to raw sockets and to the namespace's network, and no other. Raises ProbeError on time-out.
+        """
+        from pytest_sonemu.handles.programs import run_program
+
+        return run_program(self._core.bed.client, self._core.plan.instance, self.id, argv, timeout)
+
+    def _resolve(self, name: str) -> str:
+        return str(find_target(self._core.plan, name, self._plan).address)
+
+    def _interface(self, connection_point: str | None) -> InterfacePlan:
+        if connection_point is not None:
+            spot = find_spot(self._core.plan, f"{self.id}:{connection_point}")
+            if spot.interface is not None:
+                return spot.interface
+        if len(self._plan.interfaces) != 1:
+            known = ", ".join(interface.connection_point for interface in self._plan.interfaces) or "none"
+            raise ProbeError(f"{self.id} has not just one connection point; name one of: {known}")
+        return self._plan.interfaces[0]

@@ -1,0 +1,55 @@
+"""A virtual link of a service."""
+
+from __future__ import annotations
+
+from pytest_sonemu.handles.core import InstanceCore
+from pytest_sonemu.handles.interfaces import link_stats, read_outer
+from pytest_sonemu.handles.results import LinkStats
+from pytest_sonemu.handles.undo import UndoStack
+from pytest_sonemu.planning.plan import LinkPlan, Network, Realisation
+
+
+class Link:
+    """A virtual link as one view sees it.
+
+        before = service.link("link-1").stats()
+    """
+
+    def __init__(self, core: InstanceCore, plan: LinkPlan, undo: UndoStack) -> None:
+        self._core, self._plan, self._undo = core, plan, undo
+
+    def __repr__(self) -> str:
+        over = f" over {', '.join(self.pop_links)}" if self.pop_links else ""
+        return f"<Link {self.id}: {self.kind} of {', '.join(self.endpoints)}{over}, {self.realisation}>"
+
+    @property
+    def id(self) -> str:
+        return self._plan.id
+
+    @property
+    def kind(self) -> str:
+        """`"E-Line"`, `"E-LAN"` or `"E-Tree"`."""
+        return self._plan.kind
+
+    @property
+    def realisation(self) -> Realisation:
+        """How it is made in the fabric; nothing that a test sees depends on it."""
+        return self._plan.realisation
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The connection points it joins ("fw:input"), in the descriptor's order."""
+        return tuple(map(str, self._plan.ends))
+
+    @property
+    def pop_links(self) -> tuple[str, ...]:
+        """The PoP links it crosses, in order for an E-Line."""
+        return self._plan.pop_links
+
+    @property
+    def subnets(self) -> tuple[Network, ...]:
+        return self._plan.subnets
+
+    def stats(self) -> LinkStats:
+        """Packets and bytes per direction since the link was made, from the kernel's counters."""
+        return link_stats(self._plan, read_outer(self._core.bed.client))

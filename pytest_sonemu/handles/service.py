@@ -1,0 +1,141 @@
+"""A running service, and one view of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from pytest_sonemu.errors import NotFoundError
+from pytest_sonemu.handles.core import InstanceCore
+from pytest_sonemu.handles.endpoint import Endpoint
+from pytest_sonemu.handles.link import Link
+from pytest_sonemu.handles.results import ConnectResult, PingResult
+from pytest_sonemu.handles.sap import Host, Sap
+from pytest_sonemu.handles.targets import Place, find_spot
+from pytest_sonemu.handles.undo import UndoFailure, UndoStack
+from pytest_sonemu.handles.vnf import Vnf
+from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan
+
+_Handle = TypeVar("_Handle")
+
+
+class Service:
+    """An instance of a network service that runs on a test bed.
+
+        with TestBed("two-pops.yml") as bed:
+            service = bed.start("firewall.son")
+            assert service.connect("input", "server", tcp=80).outcome == "open"
+
+    Views share the instance; each undoes what was changed through it.
+    """
+
+    def __init__(self, core: InstanceCore, undo: UndoStack | None = None) -> None:
+        self._core = core
+        self._undo = undo if undo is not None else UndoStack()
+
+    def __repr__(self) -> str:
+        return f"<Service {self.id} on {self._core.bed.client.name}: {', '.join(self.vnfs) or 'no VNF'}>"
+
+    @property
+    def id(self) -> str:
+        """The instance's name on its bed ("firewall-1")."""
+        return self._core.plan.instance
+
+    @property
+    def name(self) -> str:
+        """The service's name, as its descriptor says."""
+        return self._core.plan.service
+
+    @property
+    def plan(self) -> DeploymentPlan:
+        """What was laid out: containers, interfaces, addresses, routes, links."""
+        return self._core.plan
+
+    @property
+    def dirty(self) -> str | None:
+        """Why it is no longer as it was started; None: it is."""
+        return self._core.dirty
+
+    @property
+    def vnfs(self) -> dict[str, Vnf]:
+        """The VNFs by their vnf_id, in the descriptor's order."""
+        return {plan.id: Vnf(self._core, plan, self._undo) for plan in self._of_kind("vnf")}
+
+    @property
+    def saps(self) -> dict[str, Sap]:
+        """The SAPs by their id."""
+        return {plan.id: Sap(self._core, plan, self._undo) for plan in self._of_kind("sap")}
+
+    @property
+    def links(self) -> dict[str, Link]:
+        """The virtual links by their id."""
+        return {plan.id: Link(self._core, plan, self._undo) for plan in self.plan.links}
+
+    def vnf(self, vnf_id: str) -> Vnf:
+        """A VNF. Raises NotFoundError with those there are, nearest first."""
+        return _pick("VNF", vnf_id, self.vnfs)
+
+    def sap(self, sap_id: str) -> Sap:
+        """A SAP. Raises NotFoundError."""
+        return _pick("SAP", sap_id, self.saps)
+
+    def link(self, link_id: str) -> Link:
+        """A virtual link. Raises NotFoundError."""
+        return _pick("virtual link", link_id, self.links)
+
+    def endpoint(self, place: Place) -> Endpoint:
+        """The VNF, SAP or host that a text ("fw", "fw:input"), a handle or an address means."""
+        plan = find_spot(self.plan, place).endpoint
+        kinds = {"vnf": Vnf, "sap": Sap, "host": Host}
+        return kinds[plan.kind](self._core, plan, self._undo)
+
+    def ping(self, source: Place, target: Place, count: int = 3, *, interval: float = 0.05) -> PingResult:
+        """`Endpoint.ping` from a source named like the target."""
+        return self.endpoint(source).ping(target, count, interval=interval)
+
+    def connect(
+        self,
+        source: Place,
+        target: Place,
+        *,
+        tcp: int | None = None,
+        udp: int | None = None,
+        listen: bool = False,
+        timeout: float = 1.0,
+    ) -> ConnectResult:
+        """`Endpoint.connect` from a source named like the target."""
+        return self.endpoint(source).connect(target, tcp=tcp, udp=udp, listen=listen, timeout=timeout)
+
+    def stop(self) -> None:
+        """End the instance: its containers and links are gone when this returns. May be called again."""
+        if self._core.stopped:
+            return
+        self._core.stopped = True
+        self._core.bed.client.undo(self.id)
+        self._core.bed.forget(self.id)
+
+    # -- views ------------------------------------------------------------------------------------
+
+    def view(self) -> Service:
+        """The same instance with an undo stack of its own."""
+        return Service(self._core, UndoStack())
+
+    def close_view(self) -> Sequence[UndoFailure]:
+        """Undo what was changed through this view, the last change first; the steps that failed."""
+        return self._undo.close()
+
+    @contextmanager
+    def undo(self) -> Iterator[None]:
+        """Undo at the end of a `with` block what was changed inside it."""
+        with self._undo.block():
+            yield
+
+    def _of_kind(self, kind: str) -> list[EndpointPlan]:
+        return [endpoint for endpoint in self.plan.endpoints if endpoint.kind == kind]
+
+
+def _pick(kind: str, wanted: str, existing: dict[str, _Handle]) -> _Handle:
+    if wanted not in existing:
+        raise NotFoundError(kind, wanted, existing)
+    return existing[wanted]
