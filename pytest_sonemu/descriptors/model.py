@@ -89,13 +89,18 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class VirtualLink:
-    """A virtual link. `root` is set for an E-Tree only: the one end that reaches all others."""
+    """A virtual link. `root` is set for an E-Tree only: the one end that reaches all others.
+
+    `management`: one of its SAPs or connection points is of type management. Such a link carries no
+    data path, so routes never lead over it.
+    """
 
     id: str
     connectivity: Connectivity
     references: tuple[Reference, ...]
     root: Reference | None = None
     mtu: int | None = None
+    management: bool = False
     place: Place | None = field(default=None, compare=False)
 
 
@@ -123,14 +128,14 @@ class NetworkFunction:
 
     In Python: `NetworkFunction("fw", build=".")`, `NetworkFunction("web", image="web:dev",
     interfaces=["data"])`. A VNF of one container needs no `units`; `image`, `build`, `environment`
-    and `command` then describe that container.
+    and `command` then describe that container. `interfaces=()` is a VNF without any.
     """
 
     id: str
     _: KW_ONLY
     image: str | None = None
     build: str | Path | None = None
-    interfaces: Sequence[str] = ()
+    interfaces: Sequence[str] = ("input", "output")
     environment: Mapping[str, str] = field(default_factory=dict)
     command: Sequence[str] | None = None
     resources: Resources = Resources()

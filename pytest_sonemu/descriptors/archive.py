@@ -1,0 +1,281 @@
+"""A package's files: a `.son` archive or a project folder as one mapping from member name to bytes.
+
+Nothing is written to disk by reading. What is no package, or an unsafe one, is refused by the name of
+what it is. Limits hold for the whole: a package is small, and what is not is an attack or a mistake.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from pytest_sonemu.descriptors.findings import Findings
+from pytest_sonemu.descriptors.model import Place
+from pytest_sonemu.errors import PackageError
+
+MAX_ARCHIVE = 512 * 1024**2
+MAX_MEMBERS = 10_000
+MAX_MEMBER = 256 * 1024**2
+MAX_TOTAL = 1024**3
+MAX_RATIO = 200
+SUSPICIOUS_FROM = 4 * 1024**2
+
+MANIFEST = "META-INF/MANIFEST.MF"
+STRUCTURE = "evt_package_struct_invalid"
+FORMAT = "evt_package_format_invalid"
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+
+
+class PackageFiles(Mapping[str, bytes]):
+    """The files of a package by member name (`service_descriptors/nsd.yml`), whatever holds them.
+
+    `name_of` gives the name that a person knows: of a project folder the path of the source file.
+    """
+
+    def __init__(
+        self,
+        origin: str,
+        sizes: Mapping[str, int],
+        read: Callable[[str], bytes],
+        *,
+        shown: Mapping[str, str] | None = None,
+        executable: frozenset[str] = frozenset(),
+    ) -> None:
+        self.origin = origin
+        self._sizes, self._read, self._shown = dict(sizes), read, shown or {}
+        self.executable = executable
+
+    def __getitem__(self, name: str) -> bytes:
+        """The bytes of `name`. Raises KeyError, and PackageError for a damaged member."""
+        if name not in self._sizes:
+            raise KeyError(name)
+        return self._read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sizes)
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._sizes
+
+    def __repr__(self) -> str:
+        return f"<PackageFiles {self.origin}: {len(self)} files>"
+
+    def size(self, name: str) -> int:
+        return self._sizes[name]
+
+    def name_of(self, name: str) -> str:
+        return self._shown.get(name, f"{self.origin}/{name}")
+
+    def folder(self, folder: str) -> tuple[str, ...]:
+        """The names of all files below `folder`, sorted."""
+        prefix = folder.rstrip("/") + "/"
+        return tuple(sorted(name for name in self._sizes if name.startswith(prefix)))
+
+    def digest(self) -> str:
+        """sha256 over names and contents, in hex: the same for the same content, however it is packed."""
+        total = hashlib.sha256()
+        for name in sorted(self._sizes):
+            total.update(
+                f"{name}\0{hashlib.sha256(self._read(name)).hexdigest()}\n".encode("utf-8", "surrogateescape")
+            )
+        return total.hexdigest()
+
+
+def open_archive(path: Path, findings: Findings) -> PackageFiles:
+    """The files of the `.son` at `path`. Raises PackageError for what is no package that can be read."""
+    shown = str(path)
+    try:
+        size = path.stat().st_size
+        if size > MAX_ARCHIVE:
+            raise refused(shown, FORMAT, f"the archive has {size} bytes, more than {MAX_ARCHIVE}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise refused(shown, FORMAT, f"cannot be read: {error.strerror}") from None
+    return archive_of(data, shown, findings)
+
+
+def archive_of(data: bytes, shown: str, findings: Findings) -> PackageFiles:
+    """As `open_archive`, for an archive in memory."""
+    if not data:
+        raise refused(shown, FORMAT, "the file is empty")
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        members = archive.infolist()
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        OverflowError,
+        NotImplementedError,
+        EOFError,
+        UnicodeDecodeError,
+    ) as error:
+        raise refused(shown, FORMAT, _what_it_is(data) or f"not a zip archive: {error}") from None
+    files = _checked(members, shown, findings)
+    if findings.failed:
+        raise PackageError(f"{shown}: not a package that can be read safely", findings)
+    _check_kind(files, shown)
+
+    def read(name: str) -> bytes:
+        try:
+            return archive.read(files[name])
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            ValueError,
+            OSError,
+            RuntimeError,
+            NotImplementedError,
+        ) as error:
+            raise refused(f"{shown}/{name}", FORMAT, f"the member is damaged: {error}") from None
+
+    executable = frozenset(name for name, member in files.items() if (member.external_attr >> 16) & 0o111)
+    return PackageFiles(
+        shown, {name: info.file_size for name, info in files.items()}, read, executable=executable
+    )
+
+
+def unpack_context(files: PackageFiles, folder: str, target: Path) -> None:
+    """Writes what lies below `folder` in the package to `target`, a new folder: a Docker build context.
+
+    Names were checked at opening: none leads out of `target`. Raises KeyError if the folder is empty.
+    """
+    names = files.folder(folder)
+    if not names:
+        raise KeyError(folder)
+    start = len(folder.rstrip("/")) + 1
+    target.mkdir(parents=True, exist_ok=False)
+    for name in names:
+        place = target / name[start:]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(files[name])
+        place.chmod(0o755 if name in files.executable else 0o644)
+
+
+def refused(shown: str, rule: str, message: str, hint: str = "") -> PackageError:
+    """The error for a package of which nothing more can be said."""
+    findings = Findings()
+    findings.error(rule, message, Place(shown), hint)
+    return PackageError(f"{shown} cannot be used as a service package", findings)
+
+
+def bad_name(name: str) -> str | None:
+    """Why `name` must not be unpacked, or None."""
+    if "\\" in name:
+        return "has a backslash in its name"
+    if name.startswith("/") or (len(name) > 1 and name[1] == ":"):
+        return "has an absolute name"
+    parts = name.rstrip("/").split("/")
+    if ".." in parts:
+        return "leads out of the package ('..')"
+    if (
+        any(part in ("", ".") for part in parts)
+        or "\0" in name
+        or len(name.encode("utf-8", "replace")) > 1000
+    ):
+        return "has a name that cannot be unpacked"
+    return None
+
+
+def ignored(name: str) -> bool:
+    """Whether `name` is what macOS leaves in archives (AppleDouble, .DS_Store)."""
+    path = PurePosixPath(name)
+    return "__MACOSX" in path.parts or path.name.startswith("._") or path.name == ".DS_Store"
+
+
+def _checked(members: list[zipfile.ZipInfo], shown: str, findings: Findings) -> dict[str, zipfile.ZipInfo]:
+    """The members that are files, by name; every one that is not safe is a finding."""
+
+    def refuse(message: str, name: str = "") -> None:
+        findings.error(STRUCTURE, message, Place(f"{shown}/{name}" if name else shown))
+
+    if len(members) > MAX_MEMBERS:
+        refuse(f"the archive has {len(members)} members, more than {MAX_MEMBERS}")
+        return {}
+    files: dict[str, zipfile.ZipInfo] = {}
+    for member in members:
+        name = member.orig_filename
+        if ignored(name):
+            continue
+        wrong_name = bad_name(name)
+        wrong = _why_not(member)
+        if wrong_name is not None:
+            refuse(f"member {name!r} {wrong_name}")
+        elif wrong is not None:
+            refuse(wrong, name)
+        elif name in files:
+            refuse("the archive has two members of this name", name)
+        elif not member.is_dir():
+            files[name] = member
+    total = sum(member.file_size for member in files.values())
+    if total > MAX_TOTAL:
+        refuse(f"the archive unpacks to {total} bytes, more than {MAX_TOTAL}")
+    for name in files:
+        if any(str(parent) in files for parent in PurePosixPath(name).parents):
+            refuse("a file is used as a folder", name)
+    return files
+
+
+def _why_not(member: zipfile.ZipInfo) -> str | None:
+    """Why a member, whatever its name, must not be unpacked; None if it may."""
+    mode = member.external_attr >> 16
+    size, packed = member.file_size, max(member.compress_size, 1)
+    if stat.S_ISLNK(mode):
+        return "the member is a symbolic link"
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "the member is neither file nor folder"
+    if member.flag_bits & 0x1:
+        return "the member is encrypted"
+    if member.compress_type not in _METHODS:
+        return f"the member is packed by method {member.compress_type}, which is not known here"
+    if size > MAX_MEMBER:
+        return f"the member has {size} bytes, more than {MAX_MEMBER}"
+    if size > SUSPICIOUS_FROM and size > MAX_RATIO * packed:
+        return f"the member grows {size // packed} times when unpacked, more than {MAX_RATIO}"
+    return None
+
+
+def _check_kind(files: Mapping[str, zipfile.ZipInfo], shown: str) -> None:
+    if MANIFEST in files:
+        return
+    if any(name.startswith("TOSCA-Metadata/") or "/TOSCA-Metadata/" in name for name in files):
+        raise refused(
+            shown,
+            FORMAT,
+            "a 5GTANGO or ETSI package (TOSCA-Metadata), which is not read yet",
+            "use a SONATA .son package",
+        )
+    inner = next((name for name in files if name.endswith(f"/{MANIFEST}")), None)
+    if inner is not None:
+        folder = inner[: -len(MANIFEST)]
+        raise refused(
+            shown,
+            STRUCTURE,
+            f"the package lies in the folder {folder} of the archive",
+            f"zip what is in {folder}",
+        )
+    if any("vnfd" in name.lower() or "nsd" in name.lower() for name in files) and not any(
+        name.startswith(("service_descriptors/", "function_descriptors/")) for name in files
+    ):
+        raise refused(shown, STRUCTURE, f"no {MANIFEST}: an OSM package or another format, not a SONATA one")
+    raise refused(shown, STRUCTURE, f"no {MANIFEST} in the archive", "a .son package has its manifest there")
+
+
+def _what_it_is(data: bytes) -> str | None:
+    if data.startswith(b"\x1f\x8b") or data[257:262] == b"ustar":
+        return "a tar archive: an OSM package or another format, not a SONATA one (.son is a zip)"
+    if data.startswith(b"PK"):
+        return "a damaged or cut zip archive"
+    if data.startswith((b"<!DOCTYPE", b"<html", b"<?xml")):
+        return "a web page, not a zip archive: was it downloaded by the wrong address?"
+    if data.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer: run 'git lfs pull' first"
+    return None
