@@ -6,7 +6,7 @@ it from the same data; handles look addresses and ways up in it; nothing is aske
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Literal
 
@@ -80,6 +80,7 @@ class ContainerPlan:
 
     `argv` is what the hold lets go (None: the container only waits, for an entry script);
     `entry_script` runs after wiring through the image's shell, `stop_script` before the end.
+    `secrets` names those of `environment` whose values nobody may see.
     """
 
     name: str
@@ -96,6 +97,11 @@ class ContainerPlan:
     entry_script: str | None = None
     stop_script: str | None = None
     grace: float = 0.2
+
+    def __repr__(self) -> str:
+        shown = [(item.name, getattr(self, item.name)) for item in fields(self) if item.name != "environment"]
+        visible = tuple((name, "***" if name in self.secrets else value) for name, value in self.environment)
+        return f"ContainerPlan({', '.join(f'{name}={value!r}' for name, value in [*shown, ('environment', visible)])})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,269 @@
+"""`make_plan`: from what is asked for to everything that will be done, in one pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Interface, IPv4Network
+
+from pytest_sonemu.descriptors.model import NetworkFunction, NetworkService, Unit
+from pytest_sonemu.errors import CapabilityError, PlanningError, did_you_mean
+from pytest_sonemu.planning import names
+from pytest_sonemu.planning.addressing import ADDRESS_PLANS, Addressing, give_addresses
+from pytest_sonemu.planning.containers import plan_container
+from pytest_sonemu.planning.hosts import LOOPBACK, hosts_tables
+from pytest_sonemu.planning.links import USUAL_MTU, LinkPlanner, Station
+from pytest_sonemu.planning.options import EVERY_VNF, ServiceOptions, VnfOptions
+from pytest_sonemu.planning.placement import checked_pop, place_functions, place_saps
+from pytest_sonemu.planning.plan import (
+    Allocations,
+    ContainerPlan,
+    DeploymentPlan,
+    EndpointPlan,
+    ImageChoice,
+    InterfacePlan,
+    LinkPlan,
+    PathPlan,
+)
+from pytest_sonemu.planning.routes import Routing, plan_routes
+from pytest_sonemu.planning.wiring import Port, PortKey, Wiring, wire_service
+from pytest_sonemu.topology.model import Topology
+
+TOPOLOGY_INSTANCE = "topology"
+HOSTS_LINK = "hosts"
+_HOSTS_NETWORK = IPv4Network("10.40.0.0/24")
+_FORWARD = "net.ipv4.ip_forward"
+
+
+def make_plan(
+    service: NetworkService,
+    topology: Topology,
+    *,
+    bed: str,
+    options: ServiceOptions,
+    images: Mapping[str, ImageChoice],
+    allocations: Allocations,
+    instance: str | None = None,
+) -> DeploymentPlan:
+    """The plan of one more instance of `service` in a bed. The same arguments give the same plan.
+
+    `images` is keyed by vnf_id (and SAP id, for a SAP with an image). `instance` names it; None: after
+    the service. Raises PlanningError, PlacementError, CapabilityError.
+    """
+    _check_options(service, topology, options)
+    _check_units(service)
+    pops = place_functions(service, topology, options)
+    pops.update(place_saps(service, topology, options, pops))
+    wiring = wire_service(service, options)
+    address_plan = ADDRESS_PLANS[options.address_plan]
+    addressing = give_addresses(wiring.segments, wiring.wires, address_plan, allocations.networks)
+    routing = plan_routes(wiring, addressing, service.paths, options)
+
+    number = allocations.next_number
+    every_port = [port for ports in wiring.ports.values() for port in ports]
+    indices = {port.key: index for index, port in enumerate(every_port, start=1)}
+    outers = {key: names.outer_end(number, index) for key, index in indices.items()}
+    planner = LinkPlanner(topology, number)
+    links = tuple(
+        planner.plan(
+            wire.link,
+            [Station(port.endpoint, port.name, outers[port.key], pops[port.endpoint]) for port in wire.ports],
+            subnets=addressing.subnets[wire.id],
+            management=wire.management,
+            mtu=options.mtu,
+        )
+        for wire in wiring.wires
+    )
+    link_mtu = {link.id: link.mtu for link in links}
+    containers = _containers(service, topology, bed, options, images, allocations)
+    hosts = hosts_tables(wiring, addressing, routing.routes)
+    vnf_ids = {function.id for function in service.functions}
+    endpoints = tuple(
+        EndpointPlan(
+            id=endpoint,
+            kind="vnf" if endpoint in vnf_ids else "sap",
+            pop=pops[endpoint],
+            interfaces=_interfaces(
+                number,
+                ports,
+                outers,
+                indices,
+                addressing,
+                link_mtu,
+                options.vnf(endpoint).mtu if endpoint in vnf_ids else None,
+            ),
+            routes=routing.routes.get(endpoint, ()),
+            sysctls=_sysctls(endpoint, routing, options, is_vnf=endpoint in vnf_ids),
+            hosts=hosts[endpoint],
+            container=containers.get(endpoint),
+            transparent=endpoint in wiring.transparent,
+        )
+        for endpoint, ports in wiring.ports.items()
+    )
+    return DeploymentPlan(
+        bed=bed,
+        instance=_instance_name(instance or service.name, allocations),
+        number=number,
+        service=service.name,
+        address_plan=address_plan.name,
+        endpoints=endpoints,
+        links=links,
+        paths=tuple(PathPlan(path.id, tuple(str(ref) for ref in path.references)) for path in service.paths),
+        warnings=(*wiring.warnings, *addressing.warnings, *routing.warnings),
+    )
+
+
+def make_hosts_plan(topology: Topology, bed: str, allocations: Allocations) -> DeploymentPlan:
+    """The topology's own hosts, as an instance named `topology` with one E-LAN `hosts` of them all.
+
+    Without hosts the plan is empty. Raises PlanningError, PlacementError, CapabilityError.
+    """
+    if len(topology.hosts) > _HOSTS_NETWORK.num_addresses - 2:
+        raise PlanningError(f"topology '{topology.name}' has {len(topology.hosts)} hosts; {_HOSTS_NETWORK} holds 254")
+    number = allocations.next_number
+    addresses = [IPv4Interface((int(_HOSTS_NETWORK[index]), 24)) for index in range(1, len(topology.hosts) + 1)]
+    rows = tuple((host.name, address.ip) for host, address in zip(topology.hosts, addresses))
+    ends = [
+        Station(
+            endpoint=host.name,
+            interface=names.interface_name(host.name),
+            outer=names.outer_end(number, index),
+            pop=checked_pop(host.pop, topology, f"host '{host.name}'"),
+        )
+        for index, host in enumerate(topology.hosts, start=1)
+    ]
+    links = (LinkPlanner(topology, number).plan_lan(HOSTS_LINK, ends, subnets=(_HOSTS_NETWORK,)),) if ends else ()
+    endpoints = tuple(
+        EndpointPlan(
+            id=end.endpoint,
+            kind="host",
+            pop=end.pop,
+            interfaces=(
+                InterfacePlan(
+                    name=end.interface,
+                    connection_point=end.endpoint,
+                    outer=end.outer,
+                    mac=names.mac(number, index),
+                    addresses=(address,),
+                    link=HOSTS_LINK,
+                    mtu=links[0].mtu,
+                    altname=names.alternative_name(end.endpoint, end.interface),
+                ),
+            ),
+            sysctls=((_FORWARD, "0"),),
+            hosts=(("localhost", LOOPBACK), *sorted(rows, key=lambda row: row[0] != end.endpoint)),
+        )
+        for index, (end, address) in enumerate(zip(ends, addresses), start=1)
+    )
+    return DeploymentPlan(
+        bed=bed,
+        instance=TOPOLOGY_INSTANCE,
+        number=number,
+        service=TOPOLOGY_INSTANCE,
+        address_plan="topology",
+        endpoints=endpoints,
+        links=links,
+    )
+
+
+def _check_options(service: NetworkService, topology: Topology, options: ServiceOptions) -> None:
+    """Options that name what does not exist, or what this version cannot do."""
+    for kind, named, ids in (
+        ("vnfs", options.vnfs, {function.id for function in service.functions}),
+        ("saps", options.saps, {sap.id for sap in service.saps}),
+    ):
+        for name in named:
+            if name not in ids and not (kind == "vnfs" and name == EVERY_VNF):
+                what = "VNF" if kind == "vnfs" else "SAP"
+                raise PlanningError(
+                    f"options: service '{service.name}' has no {what} '{name}'{did_you_mean(name, ids)};"
+                    f" there are: {', '.join(sorted(ids)) or 'none'}"
+                )
+    if options.ipv6:
+        raise CapabilityError("ipv6: dual-stack addressing is not realised by this version yet; leave the option out")
+    for function in service.functions:
+        own = options.vnf(function.id)
+        for name, asked in (("ipv6: true", own.ipv6), ("offload: off", not own.offload)):
+            if asked:
+                raise CapabilityError(f"VNF '{function.id}': '{name}' is not realised by this version yet; leave it out")
+    uplinks = {site.name: site.uplink for site in topology.saps}
+    for sap in service.saps:
+        if uplink := options.sap(sap.id).uplink or uplinks.get(sap.id):
+            raise CapabilityError(
+                f"SAP '{sap.id}': a way out of the bed (uplink: {uplink}) is not realised by this version yet; leave it out"
+            )
+
+
+def _check_units(service: NetworkService) -> None:
+    for function in service.functions:
+        if len(function.units) > 1:
+            listing = ", ".join(unit.id for unit in function.units)
+            raise CapabilityError(
+                f"VNF '{function.id}'{f' ({function.place})' if function.place else ''} has {len(function.units)} units"
+                f" ({listing}); VNFs of several containers are not realised by this version yet"
+            )
+
+
+def _containers(
+    service: NetworkService,
+    topology: Topology,
+    bed: str,
+    options: ServiceOptions,
+    images: Mapping[str, ImageChoice],
+    allocations: Allocations,
+) -> dict[str, ContainerPlan]:
+    taken = set(allocations.container_names)
+    sites = {site.name: site.image for site in topology.saps}
+    wanted = [(function, function.units[0], options.vnf(function.id)) for function in service.functions]
+    for sap in service.saps:
+        if options.sap(sap.id).image or sites.get(sap.id):
+            stand_in = NetworkFunction(sap.id)
+            wanted.append((stand_in, Unit(sap.id), VnfOptions()))
+    containers: dict[str, ContainerPlan] = {}
+    for function, unit, own in wanted:
+        image = images.get(function.id)
+        if image is None:
+            raise PlanningError(f"no image was chosen for '{function.id}' of service '{service.name}'")
+        container = plan_container(bed, function, unit, image, own, taken)
+        taken.add(container.name)
+        containers[function.id] = container
+    return containers
+
+
+def _interfaces(
+    number: int,
+    ports: Sequence[Port],
+    outers: Mapping[PortKey, str],
+    indices: Mapping[PortKey, int],
+    addressing: Addressing,
+    link_mtu: Mapping[str, int],
+    mtu: int | None,
+) -> tuple[InterfacePlan, ...]:
+    return tuple(
+        InterfacePlan(
+            name=port.name,
+            connection_point=port.point,
+            outer=outers[port.key],
+            mac=port.mac or names.mac(number, indices[port.key]),
+            addresses=addressing.addresses.get(port.key, ()),
+            link=port.link,
+            mtu=mtu or (link_mtu[port.link] if port.link is not None else USUAL_MTU),
+            altname=names.alternative_name(port.point, port.name),
+        )
+        for port in ports
+    )
+
+
+def _sysctls(endpoint: str, routing: Routing, options: ServiceOptions, *, is_vnf: bool) -> tuple[tuple[str, str], ...]:
+    values = {_FORWARD: "1" if endpoint in routing.forwarding else "0"}
+    if is_vnf:
+        values.update({name.replace("/", "."): value for name, value in options.vnf(endpoint).sysctls.items()})
+    return tuple(values.items())
+
+
+def _instance_name(wanted: str, allocations: Allocations) -> str:
+    taken = {*allocations.instances, TOPOLOGY_INSTANCE}
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}-{number}"
+    return name

@@ -1,0 +1,108 @@
+"""Names and numbers that are chosen, not asked for: interfaces, containers, the fabric's ends, MACs.
+
+All of them are functions of what they name, so the same plan has the same names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from hashlib import sha256
+
+from pytest_sonemu.descriptors.model import ConnectionPoint
+from pytest_sonemu.errors import PlanningError
+
+LONGEST_NAME = 15  # IFNAMSIZ less its final zero byte
+_LONGEST_ALTNAME = 127
+_RESERVED = frozenset({".", "..", "all", "default", "lo"})
+_REFUSED = re.compile(r"[/:\s\x00]")
+_NOT_IN_DOCKER = re.compile(r"[^a-zA-Z0-9_.-]")
+_LONGEST_HOSTNAME = 63
+
+
+def interface_name(point: str) -> str:
+    """The name of a connection point's interface: its id wherever the kernel takes it (ruling 25)."""
+    if 1 <= len(point.encode()) <= LONGEST_NAME and not _REFUSED.search(point) and point not in _RESERVED:
+        return point
+    head = _REFUSED.sub("-", point).encode()[:10].decode(errors="ignore")
+    return f"{head}-{_digest(point)}"
+
+
+def alternative_name(point: str, name: str) -> str | None:
+    """The full id as an altname of the interface, where it differs and the kernel takes it."""
+    if point == name or point in _RESERVED or not 1 <= len(point.encode()) <= _LONGEST_ALTNAME:
+        return None
+    return None if _REFUSED.search(point) else point
+
+
+def interface_names(owner: str, points: Sequence[ConnectionPoint]) -> dict[str, str]:
+    """Point id -> interface name for one endpoint. Raises PlanningError where two points get the same."""
+    names: dict[str, str] = {}
+    owners: dict[str, ConnectionPoint] = {}
+    for point in points:
+        name = interface_name(point.id)
+        other = owners.setdefault(name, point)
+        if other is not point:
+            places = " and ".join(str(one.place) for one in (other, point) if one.place)
+            raise PlanningError(
+                f"connection points '{other.id}' and '{point.id}' of '{owner}' would both be interface '{name}'"
+                f"{f' ({places})' if places else ''}; rename one of them"
+            )
+        names[point.id] = name
+    return names
+
+
+def container_name(bed: str, vnf_id: str, taken: Collection[str]) -> str:
+    """`sonemu-<bed>-<vnf_id>`, or with `-2`, `-3`, … the first of them that is not taken."""
+    base = f"sonemu-{_docker_word(bed)}-{_docker_word(vnf_id)}"
+    name, number = base, 1
+    while name in taken:
+        number += 1
+        name = f"{base}-{number}"
+    return name
+
+
+def hostname(vnf_id: str) -> str:
+    """The vnf_id, cut and cleaned where the kernel's or Docker's rules ask for it."""
+    word = _docker_word(vnf_id)
+    return word if len(word) <= _LONGEST_HOSTNAME else f"{word[: _LONGEST_HOSTNAME - 5]}-{_digest(vnf_id)}"
+
+
+def _docker_word(text: str) -> str:
+    clean = _NOT_IN_DOCKER.sub("-", text)
+    if not clean[:1].isalnum():
+        clean = f"x{clean}"
+    return clean if clean == text else f"{clean}-{_digest(text)}"
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:4]
+
+
+def outer_end(number: int, index: int) -> str:
+    """The fabric's end of the instance's `index`-th interface: `v3.12`."""
+    return _fabric_name("v", number, index)
+
+
+def bridge(number: int, index: int) -> str:
+    return _fabric_name("b", number, index)
+
+
+def joint_ends(number: int, index: int) -> tuple[str, str]:
+    name = _fabric_name("j", number, index)
+    return f"{name}a", f"{name}b"
+
+
+def _fabric_name(letter: str, number: int, index: int) -> str:
+    name = f"{letter}{number}.{index}"
+    if len(name) >= LONGEST_NAME:
+        raise PlanningError(f"instance number {number} with {index} interfaces is too much for one bed; boot another")
+    return name
+
+
+def mac(number: int, index: int) -> str:
+    """A locally administered unicast MAC, unique in the bed by instance number and interface index."""
+    if not (0 <= number < 1 << 24 and 0 <= index < 1 << 16):
+        raise PlanningError(f"instance number {number} with {index} interfaces is too much for one bed; boot another")
+    octets = (0x02, *number.to_bytes(3, "big"), *index.to_bytes(2, "big"))
+    return ":".join(f"{octet:02x}" for octet in octets)

@@ -1,0 +1,253 @@
+"""Static routes and forwarding, as the package says that packets are passed on (ruling 3).
+
+Along each forwarding path every member gets routes to the path's subnets beyond its neighbours. In a
+service without forwarding paths (or with one that its links do not carry) the same holds along
+chains of E-Lines through VNFs with exactly two data interfaces. Nothing is ever forwarded through a
+member of an E-LAN, over a management link or through a SAP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from itertools import combinations
+
+from pytest_sonemu.descriptors.model import ForwardingPath, Reference
+from pytest_sonemu.planning.addressing import Addressing
+from pytest_sonemu.planning.options import Routes, ServiceOptions
+from pytest_sonemu.planning.plan import RoutePlan
+from pytest_sonemu.planning.wiring import Port, PortKey, Segment, Wiring
+
+_ANYWHERE = IPv4Network("0.0.0.0/0")
+
+Crossings = Mapping[PortKey, Sequence[Port]]
+"""Port at which a packet enters a VNF -> ports by which that VNF passes it on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Routes per endpoint, the nearest destination first, and the VNFs that forward."""
+
+    routes: Mapping[str, tuple[RoutePlan, ...]]
+    forwarding: frozenset[str]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Scheme:
+    """A set of crossings, and the ports of those that get routes along them."""
+
+    crossings: Crossings
+    starts: Mapping[str, Sequence[Port]]
+
+
+def plan_routes(
+    wiring: Wiring, addressing: Addressing, paths: Sequence[ForwardingPath], options: ServiceOptions
+) -> Routing:
+    """Who routes what where, and who forwards."""
+    router = _Router(wiring, addressing)
+    schemes, warnings = _schemes(wiring, paths)
+    everywhere = _all_ways(wiring)
+    forwarding: set[str] = set()
+    if options.routes != "none":
+        forwarding |= {vnf_id for scheme in schemes for vnf_id, _ in scheme.crossings}
+    if options.routes == "all":
+        forwarding |= {vnf_id for vnf_id, _ in everywhere.crossings}
+
+    routes: dict[str, tuple[RoutePlan, ...]] = {}
+    for endpoint, ports in wiring.ports.items():
+        is_vnf = any(port.kind == "vnf" for port in ports)
+        own = options.vnf(endpoint).routes if is_vnf else None
+        asked: Routes = options.routes if own is None else own
+        if own == "all":
+            forwarding |= {vnf_id for vnf_id, _ in everywhere.crossings if vnf_id == endpoint}
+        if asked == "none":
+            continue
+        along = schemes if asked == "path" else [everywhere]
+        found = router.routes(endpoint, along)
+        if not is_vnf and (default := router.default_route(endpoint)):
+            found.append(default)
+        if isinstance(asked, tuple):
+            found = [route for route in found if any(_within(route.destination, network) for network in asked)]
+            warnings += [
+                f"routes: {network} holds no subnet that '{endpoint}' could be routed to"
+                for network in asked
+                if own is not None and not any(_within(route.destination, network) for route in found)
+            ]
+        if found:
+            routes[endpoint] = tuple(found)
+    return Routing(routes, frozenset(forwarding), tuple(warnings))
+
+
+def _within(destination: object, network: IPv4Network) -> bool:
+    return isinstance(destination, IPv4Network) and destination.subnet_of(network)
+
+
+class _Router:
+    def __init__(self, wiring: Wiring, addressing: Addressing) -> None:
+        self._wiring, self._addressing = wiring, addressing
+
+    def routes(self, endpoint: str, schemes: Iterable[_Scheme]) -> list[RoutePlan]:
+        """An endpoint's routes along the schemes; where two lead to a subnet, the shorter one."""
+        connected = {
+            network
+            for port in self._wiring.ports[endpoint]
+            if port.link is not None and not port.bare
+            for network in self._addressing.subnets[port.link]
+        }
+        found: dict[IPv4Network, tuple[int, RoutePlan]] = {}
+        for scheme in schemes:
+            for port in scheme.starts.get(endpoint, ()):
+                for distance, segment, gateway in self._reach(port, scheme.crossings):
+                    for network in self._addressing.subnets[segment.lead.id]:
+                        known = found.get(network)
+                        if network not in connected and (known is None or distance < known[0]):
+                            found[network] = (distance, RoutePlan(network, gateway, port.name))
+        # Nearest first: the first that leads to a target says which of its addresses is meant.
+        return [route for _, route in sorted(found.values(), key=lambda entry: entry[0])]
+
+    def _reach(self, start: Port, crossings: Crossings) -> Iterable[tuple[int, Segment, IPv4Address]]:
+        """Segments beyond the start's own, with their distance and the gateway towards them."""
+        segment_of = self._wiring.segment_of
+        seen = {segment_of[start.key].lead.id}
+        # Where a packet stands, and which neighbour of the start had passed it on (none yet).
+        front: list[tuple[Segment, IPv4Address | None]] = [(segment_of[start.key], None)]
+        distance = 0
+        while front:
+            distance += 1
+            onward: list[tuple[Segment, IPv4Address | None]] = []
+            for segment, via in front:
+                for port in segment.ports:
+                    if port.endpoint == start.endpoint or port.key not in crossings:
+                        continue
+                    gateway = via or self._address_towards(start, port)
+                    if gateway is None:
+                        continue
+                    for leaving in crossings[port.key]:
+                        beyond = segment_of[leaving.key]
+                        if beyond.lead.id not in seen:
+                            seen.add(beyond.lead.id)
+                            onward.append((beyond, gateway))
+                            yield distance, beyond, gateway
+            front = onward
+
+    def _address_towards(self, start: Port, neighbour: Port) -> IPv4Address | None:
+        """The neighbour's address as a gateway: it must lie in a subnet of the start's."""
+        own = self._addressing.addresses.get(start.key, ())
+        theirs = self._addressing.addresses.get(neighbour.key, ())
+        return next((there.ip for there in theirs if any(there.ip in here.network for here in own)), None)
+
+    def default_route(self, sap: str) -> RoutePlan | None:
+        """A SAP with one data link sends all else to the VNF at its other end."""
+        ports = self._wiring.data_ports(sap)
+        if len(ports) != 1:
+            return None
+        segment = self._wiring.segment_of[ports[0].key]
+        neighbours = [port for port in segment.ports if port.endpoint != sap]
+        if not segment.carries_routes or len(neighbours) != 1 or neighbours[0].kind != "vnf":
+            return None
+        gateway = self._address_towards(ports[0], neighbours[0])
+        return RoutePlan(_ANYWHERE, gateway, ports[0].name) if gateway else None
+
+
+def _schemes(wiring: Wiring, paths: Sequence[ForwardingPath]) -> tuple[list[_Scheme], list[str]]:
+    schemes: list[_Scheme] = []
+    warnings: list[str] = []
+    for path in paths:
+        scheme, breaks = _along_path(wiring, path)
+        schemes.append(scheme)
+        warnings += breaks
+    if not paths or warnings:
+        schemes.append(_along_chains(wiring))
+    return schemes, warnings
+
+
+def _along_path(wiring: Wiring, path: ForwardingPath) -> tuple[_Scheme, list[str]]:
+    """The crossings that a path names, and where its links do not carry it."""
+    stations = [station for station in path.references if not _is_bare(wiring, station)]
+    starts: dict[str, dict[PortKey, Port]] = {}
+    crossings: dict[PortKey, list[Port]] = {}
+    breaks: list[str] = []
+
+    def member(port: Port) -> None:
+        if wiring.segment_of[port.key].carries_routes:
+            starts.setdefault(port.endpoint, {})[port.key] = port
+
+    for station, following in zip(stations, stations[1:]):
+        if station.function is not None and station.function == following.function:
+            _cross(wiring, station, following, crossings)
+            continue
+        ends = _leg(wiring, station, following)
+        if ends is None:
+            breaks.append(f"forwarding path '{path.id}': no virtual link joins '{station}' and '{following}'")
+            continue
+        for port in ends:
+            member(port)
+    for outermost, inner in ((stations[:1], stations[1:2]), (stations[-1:], stations[-2:-1])):
+        # A path that begins (or ends) inside a VNF has come in over that VNF's link.
+        if outermost and inner and outermost[0].function is not None and outermost[0].function == inner[0].function:
+            for port in _ports_at(wiring, outermost[0]):
+                if port.key in wiring.segment_of and port.key in crossings:
+                    for peer in wiring.segment_of[port.key].ports:
+                        member(peer)
+    return _Scheme(crossings, {endpoint: list(ports.values()) for endpoint, ports in starts.items()}), breaks
+
+
+def _ports_at(wiring: Wiring, station: Reference) -> list[Port]:
+    """The ports that a station names: one of a VNF, all of a SAP."""
+    ports = wiring.ports.get(station.function or station.point, ())
+    return [port for port in ports if station.function is None or port.point == station.point]
+
+
+def _is_bare(wiring: Wiring, station: Reference) -> bool:
+    return any(port.bare for port in _ports_at(wiring, station))
+
+
+def _leg(wiring: Wiring, here: Reference, there: Reference) -> tuple[Port, Port] | None:
+    """The two ports by which a packet goes from one station to the next, if a segment joins them."""
+    for port in _ports_at(wiring, here):
+        for other in _ports_at(wiring, there):
+            segment = wiring.segment_of.get(port.key)
+            if segment is not None and segment is wiring.segment_of.get(other.key):
+                return port, other
+    return None
+
+
+def _cross(wiring: Wiring, station: Reference, following: Reference, crossings: dict[PortKey, list[Port]]) -> None:
+    for port in _ports_at(wiring, station):
+        for other in _ports_at(wiring, following):
+            if port.key != other.key and all(
+                key in wiring.segment_of and wiring.segment_of[key].carries_routes for key in (port.key, other.key)
+            ):
+                crossings.setdefault(port.key, []).append(other)
+                crossings.setdefault(other.key, []).append(port)
+
+
+def _along_chains(wiring: Wiring) -> _Scheme:
+    """Through VNFs with exactly two data interfaces, both on E-Lines."""
+    crossings: dict[PortKey, list[Port]] = {}
+    starts: dict[str, list[Port]] = {}
+    for endpoint in wiring.ports:
+        data = wiring.data_ports(endpoint)
+        plain = [port for port in data if not port.bare and wiring.segment_of[port.key].carries_routes]
+        if plain:
+            starts[endpoint] = plain
+        if len(data) == len(plain) == 2 and plain[0].kind == "vnf":
+            crossings[plain[0].key] = [plain[1]]
+            crossings[plain[1].key] = [plain[0]]
+    return _Scheme(crossings, starts)
+
+
+def _all_ways(wiring: Wiring) -> _Scheme:
+    """Through every VNF between all its data interfaces, E-LANs too: what `routes: all` asks for."""
+    crossings: dict[PortKey, list[Port]] = {}
+    starts: dict[str, list[Port]] = {}
+    for endpoint in wiring.ports:
+        data = [port for port in wiring.data_ports(endpoint) if not port.bare]
+        starts[endpoint] = data
+        if data and data[0].kind == "vnf":
+            for one, other in combinations(data, 2):
+                crossings.setdefault(one.key, []).append(other)
+                crossings.setdefault(other.key, []).append(one)
+    return _Scheme(crossings, starts)

@@ -1,0 +1,349 @@
+"""From a service to ports, wires and segments: who is attached where, before anything has an address.
+
+A port is one interface of an endpoint, a wire one virtual link with its ports in reference order, a
+segment all wires that are one subnet because transparent VNFs join them (ruling 32).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv6Interface
+
+from pytest_sonemu.descriptors.model import (
+    ConnectionPoint,
+    NetworkFunction,
+    NetworkService,
+    Reference,
+    Sap,
+    VirtualLink,
+)
+from pytest_sonemu.errors import CapabilityError, PlanningError, did_you_mean
+from pytest_sonemu.planning.names import interface_names
+from pytest_sonemu.planning.options import ServiceOptions
+from pytest_sonemu.planning.plan import EndpointKind, LinkKind
+
+PortKey = tuple[str, str]
+"""Endpoint id and connection point id."""
+
+# The first vocabulary has no type for points of management: there the name tells.
+_MANAGEMENT_NAMES = frozenset({"mgmt", "management"})
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One interface of an endpoint. `bare`: a data interface of a transparent VNF, without addresses."""
+
+    endpoint: str
+    kind: EndpointKind
+    point: str
+    name: str
+    link: str | None = None
+    management: bool = False
+    bare: bool = False
+    static: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    mac: str | None = None
+
+    @property
+    def key(self) -> PortKey:
+        return (self.endpoint, self.point)
+
+    def __str__(self) -> str:
+        return self.endpoint if self.kind == "sap" else f"{self.endpoint}:{self.point}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A virtual link with its ports, in reference order."""
+
+    link: VirtualLink
+    ports: tuple[Port, ...]
+    management: bool
+
+    @property
+    def id(self) -> str:
+        return self.link.id
+
+    @property
+    def has_sap(self) -> bool:
+        return any(port.kind == "sap" for port in self.ports)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One subnet: a wire, or several joined by transparent VNFs. `lead` is the wire that numbers it.
+
+    `ports` are those that get an address, the lead's first.
+    """
+
+    lead: Wire
+    wires: tuple[Wire, ...]
+    kind: LinkKind
+    ports: tuple[Port, ...]
+    management: bool
+
+    @property
+    def carries_routes(self) -> bool:
+        """Whether packets may be forwarded into it: never over a management link or an E-LAN (ruling 3)."""
+        return self.kind == "E-Line" and not self.management
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """A service's ports (per endpoint, VNFs before SAPs, in order), wires and segments."""
+
+    ports: Mapping[str, tuple[Port, ...]]
+    wires: tuple[Wire, ...]
+    segments: tuple[Segment, ...]
+    transparent: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
+    segment_of: Mapping[PortKey, Segment] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        table = {port.key: segment for segment in self.segments for wire in segment.wires for port in wire.ports}
+        object.__setattr__(self, "segment_of", table)
+
+    def data_ports(self, endpoint: str) -> list[Port]:
+        """The attached ports of an endpoint that are not for management."""
+        return [port for port in self.ports[endpoint] if port.link is not None and not port.management]
+
+
+def wire_service(service: NetworkService, options: ServiceOptions) -> Wiring:
+    """Check and resolve every reference of the service. Raises PlanningError, CapabilityError."""
+    _check_ids(service)
+    functions = {function.id: function for function in service.functions}
+    saps = {sap.id: sap for sap in service.saps}
+    _check_references(service, functions, saps)
+    links, warnings = _without_pairs(service.links)
+    _check_shapes(links)
+    management = {link.id: _is_management(link, functions, saps) for link in links}
+    in_links = _links_of_points(links)
+    bare = _bare_points(service, options, in_links, management)
+
+    ports: dict[str, tuple[Port, ...]] = {}
+    for function in service.functions:
+        ports[function.id] = _function_ports(function, in_links, management, bare.get(function.id, ()))
+    for sap in service.saps:
+        ports[sap.id] = _sap_ports(sap, links, management)
+
+    wires = _wires(links, management, ports)
+    return Wiring(ports, wires, _segments(wires, bare), frozenset(bare), warnings)
+
+
+def _check_ids(service: NetworkService) -> None:
+    seen: set[str] = set()
+    for item in (*service.functions, *service.saps):
+        if item.id in seen:
+            place = f" ({item.place})" if item.place else ""
+            raise PlanningError(f"'{item.id}' names two endpoints of service '{service.name}'{place}; rename one of them")
+        seen.add(item.id)
+    ids: set[str] = set()
+    for link in service.links:
+        if link.id in ids:
+            raise PlanningError(f"'{link.id}' names two virtual links of service '{service.name}'; rename one of them")
+        ids.add(link.id)
+
+
+def _check_references(
+    service: NetworkService, functions: Mapping[str, NetworkFunction], saps: Mapping[str, Sap]
+) -> None:
+    problems = [
+        f"virtual link '{link.id}'{f' ({ref.place})' if ref.place else ''}: {fault}"
+        for link in service.links
+        for ref in link.references
+        if (fault := _fault_of(ref, functions, saps))
+    ]
+    if problems:
+        raise PlanningError("\n".join([f"service '{service.name}' cannot be wired:", *problems]))
+
+
+def _fault_of(ref: Reference, functions: Mapping[str, NetworkFunction], saps: Mapping[str, Sap]) -> str:
+    if ref.function is None:
+        return "" if ref.point in saps else f"no SAP '{ref.point}'{did_you_mean(ref.point, saps)}"
+    function = functions.get(ref.function)
+    if function is None:
+        return f"no VNF '{ref.function}'{did_you_mean(ref.function, functions)}"
+    points = [point.id for point in function.connection_points]
+    if ref.point not in points:
+        return f"VNF '{function.id}' has no connection point '{ref.point}'{did_you_mean(ref.point, points)}"
+    return ""
+
+
+def _without_pairs(links: Sequence[VirtualLink]) -> tuple[list[VirtualLink], tuple[str, ...]]:
+    """Two E-Lines on the same two interfaces describe one circuit from both ends (ruling 14)."""
+    kept: list[VirtualLink] = []
+    warnings: list[str] = []
+    circuits: dict[frozenset[Reference], str] = {}
+    for link in links:
+        if link.connectivity == "E-Line" and all(ref.function is not None for ref in link.references):
+            ends = frozenset(link.references)
+            if ends in circuits and len(ends) == 2:
+                warnings.append(f"E-Line '{link.id}' is the same circuit as '{circuits[ends]}' and is not wired again")
+                continue
+            circuits[ends] = link.id
+        kept.append(link)
+    return kept, tuple(warnings)
+
+
+def _check_shapes(links: Iterable[VirtualLink]) -> None:
+    for link in links:
+        count = len(link.references)
+        place = f" ({link.place})" if link.place else ""
+        if link.connectivity == "E-Tree":
+            raise CapabilityError(f"E-Tree '{link.id}'{place} is not realised by this version yet; an E-LAN is")
+        if link.connectivity == "E-Line" and count != 2:
+            raise PlanningError(f"E-Line '{link.id}'{place} has {count} ends, not two; with more it is an E-LAN")
+        if count == 0:
+            raise PlanningError(f"{link.connectivity} '{link.id}'{place} has no members")
+        twice = next((ref for ref in link.references if link.references.count(ref) > 1), None)
+        if twice is not None and twice.function is not None:
+            raise PlanningError(f"virtual link '{link.id}'{place} names '{twice}' twice")
+
+
+def _is_management(link: VirtualLink, functions: Mapping[str, NetworkFunction], saps: Mapping[str, Sap]) -> bool:
+    if link.management:
+        return True
+    points: list[str] = []
+    for ref in link.references:
+        if ref.function is None:
+            if saps[ref.point].type == "management":
+                return True
+        else:
+            if any(p.id == ref.point and p.type == "management" for p in functions[ref.function].connection_points):
+                return True
+            points.append(ref.point)
+    return bool(points) and all(point.lower() in _MANAGEMENT_NAMES for point in points)
+
+
+def _links_of_points(links: Iterable[VirtualLink]) -> dict[PortKey, str]:
+    """VNF point -> the one link it is in. Raises CapabilityError where it is in several."""
+    found: dict[PortKey, str] = {}
+    for link in links:
+        for ref in link.references:
+            if ref.function is None:
+                continue
+            other = found.setdefault((ref.function, ref.point), link.id)
+            if other != link.id:
+                raise CapabilityError(
+                    f"'{ref}' is in two virtual links, '{other}' and '{link.id}'; an interface in several links is"
+                    " not realised by this version yet: give the VNF an interface for each"
+                )
+    return found
+
+
+def _bare_points(
+    service: NetworkService, options: ServiceOptions, in_links: Mapping[PortKey, str], management: Mapping[str, bool]
+) -> dict[str, tuple[str, str]]:
+    """Transparent VNF -> the two points it joins."""
+    result: dict[str, tuple[str, str]] = {}
+    for function in service.functions:
+        asked = options.vnf(function.id).transparent
+        if not asked:
+            continue
+        points = [point.id for point in function.connection_points]
+        if isinstance(asked, tuple):
+            for point in asked:
+                if point not in points:
+                    raise PlanningError(
+                        f"transparent: VNF '{function.id}' has no connection point '{point}'"
+                        f"{did_you_mean(point, points)}; there are: {', '.join(points)}"
+                    )
+            result[function.id] = asked
+            continue
+        data = [p for p in points if (key := (function.id, p)) in in_links and not management[in_links[key]]]
+        if len(data) != 2:
+            raise PlanningError(
+                f"VNF '{function.id}' is declared transparent but has {len(data)} data interfaces"
+                f" ({', '.join(data) or 'none'}), not two; name the pair: transparent: [input, output]"
+            )
+        result[function.id] = (data[0], data[1])
+    return result
+
+
+def _function_ports(
+    function: NetworkFunction, in_links: Mapping[PortKey, str], management: Mapping[str, bool], bare: Sequence[str]
+) -> tuple[Port, ...]:
+    names = interface_names(function.id, function.connection_points)
+    ports = []
+    for point in function.connection_points:
+        link = in_links.get((function.id, point.id))
+        ports.append(
+            Port(
+                endpoint=function.id,
+                kind="vnf",
+                point=point.id,
+                name=names[point.id],
+                link=link,
+                management=management[link] if link is not None else point.type == "management",
+                bare=point.id in bare,
+                static=() if point.id in bare else point.addresses,
+                mac=point.mac,
+            )
+        )
+    return tuple(ports)
+
+
+def _sap_ports(sap: Sap, links: Sequence[VirtualLink], management: Mapping[str, bool]) -> tuple[Port, ...]:
+    """One port per link: `<sap>`, `<sap>.2`, … (ruling 14); one without a link if there is none."""
+    mine = [link.id for link in links for ref in link.references if ref == Reference(None, sap.id)]
+    points = [sap.id, *(f"{sap.id}.{number}" for number in range(2, len(mine) + 1))]
+    names = interface_names(sap.id, [ConnectionPoint(point) for point in points])
+    if not mine:
+        return (Port(sap.id, "sap", sap.id, names[sap.id], management=sap.type == "management"),)
+    return tuple(
+        Port(sap.id, "sap", point, names[point], link=link, management=management[link])
+        for point, link in zip(points, mine)
+    )
+
+
+def _wires(
+    links: Sequence[VirtualLink], management: Mapping[str, bool], ports: Mapping[str, tuple[Port, ...]]
+) -> tuple[Wire, ...]:
+    by_key = {port.key: port for own in ports.values() for port in own}
+    sap_ports: dict[tuple[str, str], list[Port]] = {}
+    for own in ports.values():
+        for port in own:
+            if port.kind == "sap" and port.link is not None:
+                sap_ports.setdefault((port.endpoint, port.link), []).append(port)
+    wires = []
+    for link in links:
+        ends = [
+            by_key[ref.function, ref.point] if ref.function is not None else sap_ports[ref.point, link.id].pop(0)
+            for ref in link.references
+        ]
+        wires.append(Wire(link, tuple(ends), management[link.id]))
+    return tuple(wires)
+
+
+def _segments(wires: Sequence[Wire], bare: Mapping[str, tuple[str, str]]) -> tuple[Segment, ...]:
+    """Wires joined through transparent VNFs become one; all others stand alone."""
+    root = {wire.id: wire.id for wire in wires}
+
+    def find(link: str) -> str:
+        while root[link] != link:
+            link = root[link]
+        return link
+
+    link_of = {port.key: wire.id for wire in wires for port in wire.ports}
+    position = {wire.id: number for number, wire in enumerate(wires)}
+    for vnf_id, pair in bare.items():
+        joined = [find(link_of[vnf_id, point]) for point in pair if (vnf_id, point) in link_of]
+        if len(joined) == 2:
+            early, late = sorted(joined, key=position.__getitem__)
+            root[late] = early
+    groups: dict[str, list[Wire]] = {}
+    for wire in wires:
+        groups.setdefault(find(wire.id), []).append(wire)
+    return tuple(_segment(group) for group in groups.values())
+
+
+def _segment(wires: Sequence[Wire]) -> Segment:
+    lead = next((wire for wire in wires if wire.link.connectivity != "E-Line"), wires[0])
+    ordered = [lead, *(wire for wire in wires if wire is not lead)]
+    return Segment(
+        lead=lead,
+        wires=tuple(wires),
+        kind=lead.link.connectivity,
+        ports=tuple(port for wire in ordered for port in wire.ports if not port.bare),
+        management=any(wire.management for wire in wires),
+    )
