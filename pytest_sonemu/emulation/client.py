@@ -77,10 +77,14 @@ class BedClient:
             else places.new_bed_name(project or Path.cwd().name)
         )
         uid = os.getuid()
+        # Found here: sudo would reset the environment, and with it the docker context.
+        from pytest_sonemu.emulation.docker_api import find_host
+
+        host, _tls = find_host(docker_host, os.environ)
         launch.start_keeper(bed, uid)
         boot = messages.Boot(
             bed=bed,
-            docker_host=docker_host or os.environ.get("DOCKER_HOST"),
+            docker_host=host,
             topology=as_json(topology),
             hold=str(HOLD),
             project=project,

@@ -1,0 +1,144 @@
+"""From a package, a project folder or a service in Python to an instance that runs and is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_sonemu.descriptors.model import NetworkService
+from pytest_sonemu.errors import SonemuError
+from pytest_sonemu.handles.core import BedCore, InstanceCore
+from pytest_sonemu.planning.make import make_plan
+from pytest_sonemu.planning.option_models import ServiceOptions, merge
+from pytest_sonemu.topology.model import Topology
+
+if TYPE_CHECKING:
+    from pytest_sonemu.descriptors.read import Package
+    from pytest_sonemu.emulation.image_choice import ImageRequest
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One service with everything that says how it is to run; the options of `sonemu.yml` are in `options`."""
+
+    service: NetworkService
+    options: ServiceOptions
+    path: Path | None = None
+    files: Mapping[str, bytes] | None = None
+
+    def image_requests(self, topology: Topology) -> list[ImageRequest]:
+        """What each unit needs an image for, keyed as the plan wants them."""
+        from pytest_sonemu.descriptors.model import Unit
+        from pytest_sonemu.emulation.image_choice import ImageRequest
+
+        image_map = {**topology.images, **self.options.images}
+        requests = []
+        for function in self.service.functions:
+            own = self.options.vnf(function.id)
+            for unit in function.units:
+                key = function.id if len(function.units) == 1 else f"{function.id}.{unit.id}"
+                requests.append(
+                    ImageRequest(
+                        key=key,
+                        unit=unit,
+                        image=own.image,
+                        build=own.build,
+                        command=own.command,
+                        image_map=image_map,
+                        files=self.files if self.files is not None else {},
+                    )
+                )
+        sites = {site.name: site.image for site in topology.saps}
+        for sap in self.service.saps:
+            image = self.options.sap(sap.id).image or sites.get(sap.id)
+            if image is not None:
+                requests.append(ImageRequest(key=sap.id, unit=Unit(sap.id, image=image), image=image))
+        return requests
+
+
+def wanted(package: str | Path | NetworkService | Package, options: Mapping[str, object]) -> Wanted:
+    """Read and check what is to be started. Raises PackageError, SettingsError.
+
+    `options` win over the package's own `sonemu.yml`.
+    """
+    from pytest_sonemu.planning.options import parse_service_options
+
+    given = parse_service_options(options, "options of start()")
+    if isinstance(package, NetworkService):
+        return Wanted(package, given)
+    if isinstance(package, (str, Path)):
+        from pytest_sonemu.descriptors.read import read_package
+
+        package = read_package(package)
+    places = package.sonemu_places
+
+    def where(path: tuple[str, ...]) -> str:
+        return str(places.get(path, package.path))
+
+    own = parse_service_options(package.sonemu, where, also=OTHER_KEYS)
+    return Wanted(package.service, merge(own, given), package.path, package.files)
+
+
+# Keys of sonemu.yml that say something about a package's tests, not about how it runs.
+OTHER_KEYS = ("topology", "policy", "paths", "scope")
+
+
+def start(bed: BedCore, wish: Wanted, progress: Progress | None = None) -> InstanceCore:
+    """Start a service and return when it is ready. What was made is undone if that fails."""
+    from pytest_sonemu.emulation.images import ImageResolver
+
+    say = progress if progress is not None else _to_nobody
+    client = bed.client
+    requests = wish.image_requests(client.topology)
+    images = ImageResolver(bed.docker, say).resolve(requests) if requests else {}
+    plan, _applied = client.apply(
+        lambda allocations: make_plan(
+            wish.service,
+            client.topology,
+            bed=client.name,
+            options=wish.options,
+            images=images,
+            allocations=allocations,
+        ),
+        say,
+    )
+    core = InstanceCore(bed, plan, wish.options, wish.path, wish.service.origin)
+    bed.add(core)
+    try:
+        wait_until_ready(core)
+    except BaseException as error:
+        bed.forget(plan.instance)
+        try:
+            client.undo(plan.instance)
+        except SonemuError as second:
+            raise second from error
+        raise
+    return core
+
+
+def wait_until_ready(core: InstanceCore) -> None:
+    """Wait for all VNFs at once. Raises the first one's NotReadyError."""
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor
+    from concurrent.futures import wait as wait_for_all
+
+    from pytest_sonemu.handles.undo import UndoStack
+    from pytest_sonemu.handles.vnf import Vnf
+
+    vnfs = [Vnf(core, plan, UndoStack()) for plan in core.plan.endpoints if plan.container is not None]
+    if not vnfs:
+        return
+    with ThreadPoolExecutor(min(16, len(vnfs)), thread_name_prefix="ready") as pool:
+        waits = [pool.submit(vnf.wait_ready) for vnf in vnfs]
+        done, _left = wait_for_all(waits, return_when=FIRST_EXCEPTION)
+        failed = [wait for wait in done if wait.exception() is not None]
+        for wait in failed:
+            pool.shutdown(wait=False, cancel_futures=True)
+            wait.result()
+
+
+def _to_nobody(_line: str) -> None:
+    return None

@@ -1,0 +1,211 @@
+"""The test bed: an emulated infrastructure that is up, and what runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from pytest_sonemu.descriptors.model import NetworkService
+from pytest_sonemu.emulation.client import BedClient
+from pytest_sonemu.errors import NotFoundError
+from pytest_sonemu.handles.core import BedCore
+from pytest_sonemu.handles.pop_link import PopLinkHandle
+from pytest_sonemu.handles.sap import Host
+from pytest_sonemu.handles.service import Service
+from pytest_sonemu.handles.starting import Progress, start, wanted
+from pytest_sonemu.handles.undo import UndoFailure, UndoStack
+from pytest_sonemu.planning.make import TOPOLOGY_INSTANCE, make_hosts_plan
+from pytest_sonemu.topology.model import Topology
+
+if TYPE_CHECKING:
+    from pytest_sonemu.descriptors.read import Package
+
+
+class TestBed:
+    """An emulated infrastructure on this machine.
+
+        with TestBed("two-pops.yml") as bed:
+            service = bed.start("firewall.son")
+            assert service.sap("input").http("http://server/").ok
+
+    It ends with the block, with `end()`, or with this process, whichever comes first; nothing is left.
+    """
+
+    # Pytest takes classes named Test* for tests.
+    __test__ = False
+
+    def __init__(
+        self,
+        topology: str | Path | Topology | None = None,
+        *,
+        name: str | None = None,
+        images: Mapping[str, str] | None = None,
+        lease: float | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Boot a bed. `topology` is a YAML file or an object; None: one PoP.
+
+        `images` maps image references (exact, or patterns as `*`) to images to run instead. With
+        `lease` the bed lives for so many seconds, whatever becomes of this process. `progress` gets a
+        line per step. Raises TopologyError, MachineError, SettingsError.
+        """
+        described = _topology(topology)
+        if images:
+            described = replace(described, images={**described.images, **images})
+        client = BedClient.boot(described, name=name, project=Path.cwd().name, lease=lease)
+        self._adopt(BedCore(client), UndoStack(), progress)
+        if described.hosts:
+            try:
+                client.apply(lambda allocations: make_hosts_plan(described, client.name, allocations))
+            except BaseException:
+                client.end()
+                raise
+
+    def _adopt(self, core: BedCore, undo: UndoStack, progress: Progress | None = None) -> None:
+        self._core, self._undo, self._progress = core, undo, progress
+
+    @classmethod
+    def attach(cls, name: str) -> TestBed:
+        """The same handles on a bed that another process has booted; it lives on when this one lets go.
+
+        Raises NotFoundError with the beds that are up.
+        """
+        return cls._of(BedCore(BedClient.attach(name)), UndoStack())
+
+    @classmethod
+    def _of(cls, core: BedCore, undo: UndoStack) -> TestBed:
+        bed = cls.__new__(cls)
+        bed._adopt(core, undo)
+        return bed
+
+    def __enter__(self) -> TestBed:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end() if self._core.client.owner else self.close()
+
+    def __repr__(self) -> str:
+        pops = ", ".join(pop.name for pop in self.topology.pops)
+        return f"<TestBed {self.name}: {'gone' if self.gone else pops}>"
+
+    # -- what is there ----------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self._core.client.name
+
+    @property
+    def topology(self) -> Topology:
+        return self._core.client.topology
+
+    @property
+    def run_dir(self) -> Path:
+        """Where the bed keeps its plans, logs and the transcript of what was done to the network."""
+        return self._core.client.run_dir
+
+    @property
+    def gone(self) -> bool:
+        return self._core.client.gone
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What happened on the bed that a person should know of."""
+        return self._core.client.describe().notes
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """All running services, those that other processes have started too."""
+        return tuple(
+            Service(core, self._undo)
+            for core in self._core.instances()
+            if core.plan.instance != TOPOLOGY_INSTANCE
+        )
+
+    def service(self, instance: str) -> Service:
+        """A running service by its instance name. Raises NotFoundError."""
+        return Service(self._core.instance(instance), self._undo)
+
+    def host(self, name: str) -> Host:
+        """A host of the topology. Raises NotFoundError."""
+        names = [host.name for host in self.topology.hosts]
+        if name not in names:
+            raise NotFoundError("host", name, names)
+        core = self._core.instance(TOPOLOGY_INSTANCE)
+        plan = core.plan.endpoint(name)
+        if plan is None:
+            raise NotFoundError("host", name, [endpoint.id for endpoint in core.plan.endpoints])
+        return Host(core, plan, self._undo)
+
+    def link(self, a: str, b: str) -> PopLinkHandle:
+        """The link between two PoPs, named in either order. Raises NotFoundError."""
+        for link in self.topology.links:
+            if {link.a, link.b} == {a, b}:
+                return PopLinkHandle(self._core, link)
+        raise NotFoundError("PoP link", f"{a}-{b}", [link.name for link in self.topology.links])
+
+    # -- services ---------------------------------------------------------------------------------
+
+    def start(self, package: str | Path | NetworkService | Package, **options: object) -> Service:
+        """Start a service and return when it is ready.
+
+        `package` is a `.son` file, a project folder or a `NetworkService`. `options` are those of the
+        marker: `vnfs={"fw": {"image": "fw:dev"}}`, `images`, `placement`, `address_plan`, `routes`.
+        Raises PackageError, SettingsError, PlanningError, ImageError, NotReadyError, EmulationError;
+        what had been made by then is undone.
+        """
+        return Service(start(self._core, wanted(package, options), self._progress))
+
+    def stop(self, service: Service | str) -> None:
+        """End a service: its containers and links are gone when this returns."""
+        (self.service(service) if isinstance(service, str) else service).stop()
+
+    # -- views and the end ------------------------------------------------------------------------
+
+    def view(self) -> TestBed:
+        """The same bed with an undo stack of its own: what is started through it ends with it."""
+        return _View._of(self._core, UndoStack())
+
+    def close_view(self) -> Sequence[UndoFailure]:
+        """Undo what was changed through this view, the last change first; the steps that failed."""
+        return self._undo.close()
+
+    def keep(self, seconds: float) -> None:
+        """Let go of the bed; it lives for so long from now, and `TestBed.attach` finds it."""
+        self._core.client.keep(seconds)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the bed without ending it (one that this process owns ends with that all the same)."""
+        self._core.close()
+        self._core.client.close()
+
+    def end(self) -> None:
+        """End the bed and everything on it. May be called again."""
+        self._core.close()
+        self._core.client.end()
+
+
+class _View(TestBed):
+    """A test's view: services started through it are stopped when it closes."""
+
+    def start(self, package: str | Path | NetworkService | Package, **options: object) -> Service:
+        service = super().start(package, **options)
+        self._undo.push(service.stop, f"service {service.id}")
+        return service
+
+
+def _topology(given: str | Path | Topology | None) -> Topology:
+    if given is None:
+        return Topology()
+    if isinstance(given, Topology):
+        return given
+    from pytest_sonemu.topology.read import read_topology
+
+    return read_topology(given)
+
+
