@@ -1,0 +1,44 @@
+# make demo and make test do all of their own set-up; both are safe to repeat.
+#   YES=1          installs what is missing without asking
+#   PYTHON=...     the Python that .venv is made with
+#   PYTEST_ARGS=   more arguments for pytest, e.g. PYTEST_ARGS='-k firewall'
+.DEFAULT_GOAL := help
+.PHONY: help setup venv hold demo test check format clean
+export YES PYTHON
+PYTEST_ARGS ?=
+
+help:
+	@echo 'make demo    set up this machine, then boot the examples and run their tests'
+	@echo 'make test    set up this machine, then run the whole test suite'
+	@echo 'make check   ruff and mypy; needs no root and no Docker'
+	@echo 'make setup   only set up: system packages, Docker, .venv, base image'
+	@echo 'make clean   remove what was built in this folder'
+
+setup:
+	@scripts/setup all
+
+venv:
+	@scripts/setup venv
+
+hold:
+	python3 setup.py hold
+
+demo: setup
+	@scripts/with-docker .venv/bin/python scripts/demo.py
+
+test: setup
+	scripts/with-docker .venv/bin/python -m pytest $(PYTEST_ARGS) tests
+
+check: venv
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+format: venv
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+clean:
+	rm -rf .venv build dist pytest_sonemu.egg-info pytest_sonemu/emulation/hold
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find pytest_sonemu tests example_packages scripts -name __pycache__ -type d -prune -exec rm -rf {} +
