@@ -33,7 +33,10 @@ def docker_state() -> str:
         connection.sock.settimeout(TIMEOUT)
         connection.sock.connect(str(path))
         connection.request("GET", "/info")
-        info = json.load(connection.getresponse())
+        response = connection.getresponse()
+        if response.status != http.HTTPStatus.OK:
+            return "silent"
+        info = json.load(response)
     except PermissionError:
         return "denied"
     except (OSError, ValueError, http.client.HTTPException):
@@ -43,7 +46,7 @@ def docker_state() -> str:
         connection.close()
     if info.get("OperatingSystem") == "Docker Desktop":
         return "desktop"
-    return "rootless" if "name=rootless" in info.get("SecurityOptions", []) else "running"
+    return "rootless" if "name=rootless" in (info.get("SecurityOptions") or []) else "running"
 
 
 if __name__ == "__main__":

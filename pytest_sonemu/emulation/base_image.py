@@ -148,19 +148,27 @@ def _run_mmdebstrap(command: list[str], sources: str, archive: Path, say: Progre
 
 
 def _apt_sources(recipe: Recipe) -> str:
-    """The machine's own sources of its distribution, without those that others have added to it."""
-    fields = ("$(REPO_URI)", "$(RELEASE)", "$(COMPONENT)", "$(ORIGIN)")
-    listing = _output(["apt-get", "indextargets", "--format", "|".join(fields), "Created-By: Packages"])
+    fields = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)"
+    listing = _output(["apt-get", "indextargets", "--format", fields, "Created-By: Packages"])
+    sources = select_sources(listing, recipe.distribution)
+    if not sources:
+        raise MachineError(f"apt knows no package source of {recipe.distribution} here: run apt-get update")
+    return "".join(f"{source}\n" for source in sources)
+
+
+def select_sources(listing: str, distribution: str) -> list[str]:
+    """The lines of a sources.list with what is the distribution's own, without what others have added.
+
+    `listing` has a line `uri|release|component|origin` per index that apt knows.
+    """
     sources: dict[str, None] = {}
     for line in listing.splitlines():
         uri, release, component, origin = line.split("|")
-        if origin != ORIGINS[recipe.distribution] or component not in COMPONENTS or uri.startswith("cdrom:"):
+        if origin != ORIGINS[distribution] or component not in COMPONENTS or uri.startswith("cdrom:"):
             continue
         if not release.endswith(("-backports", "-proposed", "-proposed-updates")):
             sources[f"deb {uri} {release} {component}"] = None
-    if not sources:
-        raise MachineError(f"apt knows no package source of {recipe.distribution} here: run apt-get update")
-    return "\n".join(sources) + "\n"
+    return list(sources)
 
 
 def _apt_settings() -> str:

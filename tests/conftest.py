@@ -1,0 +1,22 @@
+"""Cheap tests first: whatever way the suite is called, a broken pure part is told before Docker is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ORDER = ("pure", "one_container", "many")
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    if not item.path.is_relative_to(HERE):
+        return len(ORDER)
+    folder = item.path.relative_to(HERE).parts[0]
+    return ORDER.index(folder) if folder in ORDER else len(ORDER)
