@@ -198,6 +198,10 @@ class BedClient:
             self.request(messages.ChangeVnf(instance, endpoint, verb, grace)), messages.Changed
         ).container
 
+    def describe_vnf(self, instance: str, endpoint: str) -> messages.ContainerState:
+        """What one VNF's container is doing now."""
+        return _expect(self.request(messages.DescribeVnf(instance, endpoint)), messages.Changed).container
+
     def set_sysctl(self, instance: str, endpoint: str, name: str, value: str) -> str:
         """Set a `net.*` key in an endpoint's namespace; returns the value before."""
         return _expect(

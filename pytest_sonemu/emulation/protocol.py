@@ -165,6 +165,15 @@ class ChangeVnf:
 
 
 @dataclass(frozen=True, slots=True)
+class DescribeVnf:
+    """What one VNF's container is doing. Reply: `Changed`."""
+
+    instance: str
+    endpoint: str
+    kind: Literal["describe_vnf"] = "describe_vnf"
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     container: ContainerState
     kind: Literal["changed"] = "changed"
@@ -259,6 +268,6 @@ class Failure:
 
 _Lifetime = Boot | Attach | Keep | End
 _Change = Apply | Undo | ChangeVnf | SetSysctl
-Request = _Lifetime | _Change | OpenSocket | Spawn | Wait | Signal | ReadSysctl | Describe
+Request = _Lifetime | _Change | OpenSocket | Spawn | Wait | Signal | ReadSysctl | Describe | DescribeVnf
 Reply = Booted | Applied | Spawned | Exited | Changed | Sysctl | BedState | Done | Progress | Failure
 ReplyKind = TypeVar("ReplyKind", bound=Reply)

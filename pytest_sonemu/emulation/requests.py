@@ -77,6 +77,8 @@ class Requests:
                 vnf = bed.instance(instance).change(endpoint, verb, grace)
                 bed.write_state()
                 return protocol.Changed(vnf.state())
+            case protocol.DescribeVnf(instance, endpoint):
+                return protocol.Changed(bed.instance(instance).vnf(endpoint).state())
             case protocol.SetSysctl(instance, endpoint, name, value):
                 namespace = self._namespace(instance, endpoint)
                 before = namespaces.read_sysctl(namespace, name)

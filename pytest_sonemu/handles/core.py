@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_sonemu.emulation.client import BedClient
-from pytest_sonemu.emulation.protocol import ContainerState
-from pytest_sonemu.errors import BedGoneError, NotFoundError
+from pytest_sonemu.errors import NotFoundError
 from pytest_sonemu.planning.option_models import ServiceOptions
 from pytest_sonemu.planning.plan import DeploymentPlan
 
@@ -32,6 +31,8 @@ class BedCore:
         self._instances: dict[str, InstanceCore] = {}
         self._docker: APIClient | None = None
         self._observer: Observer | None = None
+        # An exec costs a core 61 ms: twenty health commands at once would keep the others from starting.
+        self.health_slots = threading.Semaphore(2)
 
     @property
     def docker(self) -> APIClient:
@@ -112,13 +113,3 @@ class InstanceCore:
     origin: str | None = None
     dirty: str | None = None
     stopped: bool = field(default=False)
-
-    def container(self, endpoint: str) -> ContainerState:
-        """The present state of a VNF's container. Raises BedGoneError, NotFoundError."""
-        for state in self.bed.client.describe().instances:
-            if state.plan.instance == self.plan.instance:
-                for container in state.containers:
-                    if container.endpoint == endpoint:
-                        return container
-                raise NotFoundError("VNF", endpoint, [container.endpoint for container in state.containers])
-        raise BedGoneError(f"instance '{self.plan.instance}' of bed '{self.bed.client.name}' has ended")

@@ -25,7 +25,7 @@ class Vnf(Endpoint):
     @property
     def state(self) -> ContainerState:
         """What its container is doing now: phase, pid, how many lives it had, exit status."""
-        return self._core.container(self.id)
+        return self._core.bed.client.describe_vnf(self._core.plan.instance, self.id)
 
     @property
     def container(self) -> Container:
