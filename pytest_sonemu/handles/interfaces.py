@@ -1,0 +1,69 @@
+"""An endpoint's interfaces as they are now, and a virtual link's traffic, from the kernel's counters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+
+from pytest_sonemu.handles.factory import SocketFactory
+from pytest_sonemu.handles.netlink import AddressInfo, LinkInfo, read_addresses, read_links, route_socket
+from pytest_sonemu.handles.results import DirectionStats, Interface, InterfaceStats, LinkStats
+from pytest_sonemu.planning.plan import EndpointPlan, LinkPlan
+
+
+def read_interfaces(factory: SocketFactory, instance: str, endpoint: EndpointPlan) -> tuple[Interface, ...]:
+    """The interfaces of an endpoint without `lo`: the planned ones in their order, then any others."""
+    with closing(route_socket(factory, instance, endpoint.id)) as sock:
+        return as_interfaces(endpoint, read_links(sock), read_addresses(sock))
+
+
+def as_interfaces(
+    endpoint: EndpointPlan, links: Iterable[LinkInfo], addresses: Iterable[AddressInfo]
+) -> tuple[Interface, ...]:
+    """What the kernel says, joined with what was planned (pure)."""
+    planned = {interface.name: (place, interface.connection_point) for place, interface in enumerate(endpoint.interfaces)}
+    known = list(addresses)
+    found = sorted(
+        (link for link in links if not link.loopback),
+        key=lambda link: (planned.get(link.name, (len(planned), ""))[0], link.index),
+    )
+    return tuple(
+        Interface(
+            name=link.name,
+            connection_point=planned.get(link.name, (0, link.name))[1],
+            mac=link.mac,
+            addresses=tuple(entry.address for entry in known if entry.index == link.index),
+            mtu=link.mtu,
+            up=link.running,
+            stats=link.stats,
+        )
+        for link in found
+    )
+
+
+def read_outer(factory: SocketFactory) -> dict[str, InterfaceStats]:
+    """The counters of everything in the fabric by name, as the fabric sees them, read at one moment."""
+    with closing(route_socket(factory, None, None)) as sock:
+        return {link.name: link.stats for link in read_links(sock)}
+
+
+def link_stats(link: LinkPlan, outer: dict[str, InterfaceStats]) -> LinkStats:
+    """The traffic of a virtual link from its outer ends' counters (pure).
+
+    What an outer end receives, its endpoint sent; what it transmits, its endpoint was given. An end
+    that is gone (a VNF that stopped) counts nothing.
+    """
+    counted = [(str(end), outer.get(end.outer, InterfaceStats())) for end in link.ends]
+    if link.kind == "E-Line" and len(counted) == 2:
+        (a, at_a), (b, at_b) = counted
+        return LinkStats(link.id, (_direction(a, at_a, b, at_b), _direction(b, at_b, a, at_a)))
+    directions = []
+    for end, stats in counted:
+        directions.append(DirectionStats(end, link.id, stats.rx_packets, stats.rx_bytes, stats.rx_dropped))
+        directions.append(DirectionStats(link.id, end, stats.tx_packets, stats.tx_bytes, stats.tx_dropped))
+    return LinkStats(link.id, tuple(directions))
+
+
+def _direction(source: str, entered: InterfaceStats, target: str, left: InterfaceStats) -> DirectionStats:
+    dropped = max(0, entered.rx_packets - left.tx_packets)
+    return DirectionStats(source, target, left.tx_packets, left.tx_bytes, dropped)

@@ -1,0 +1,198 @@
+"""What a test calls a target ("server", "server:data", a handle, an address), looked up in the plan.
+
+Pure: nothing is asked from a kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Literal, Protocol
+
+from pytest_sonemu.errors import NotFoundError, ProbeError
+from pytest_sonemu.planning.plan import Address, DeploymentPlan, EndpointPlan, InterfacePlan
+
+
+class HasId(Protocol):
+    """A handle: its `id` is what a test would write."""
+
+    @property
+    def id(self) -> str: ...
+
+
+Place = str | Address | HasId
+Family = Literal[4, 6]
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """An endpoint of the plan, with one of its interfaces where one was named."""
+
+    endpoint: EndpointPlan
+    interface: InterfacePlan | None = None
+
+    def __str__(self) -> str:
+        return f"{self.endpoint.id}:{self.interface.name}" if self.interface else self.endpoint.id
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a probe goes. `spot` is None for an address that the plan gives to nobody."""
+
+    text: str
+    address: Address
+    spot: Spot | None = None
+
+    @property
+    def endpoint(self) -> str | None:
+        return self.spot.endpoint.id if self.spot else None
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The route that an endpoint's kernel takes to an address, as planned. `gateway` None: it is a neighbour."""
+
+    interface: str
+    prefix: int
+    metric: int
+    gateway: Address | None
+
+
+def find_spot(plan: DeploymentPlan, place: Place) -> Spot:
+    """The endpoint, and the interface if one is named. Raises NotFoundError, nearest first."""
+    if isinstance(place, Address):
+        found = _owner(plan, place)
+        if found is None:
+            raise NotFoundError("address", str(place), (str(address) for _, address in _addresses(plan)))
+        return found
+    text = place if isinstance(place, str) else place.id
+    exact = plan.endpoint(text)
+    if exact is not None:
+        return Spot(exact)
+    for at in (at for at, letter in enumerate(text) if letter == ":"):
+        endpoint = plan.endpoint(text[:at])
+        if endpoint is not None:
+            return Spot(endpoint, _interface(endpoint, text[at + 1 :]))
+    raise NotFoundError("endpoint", text, (endpoint.id for endpoint in plan.endpoints))
+
+
+def find_target(
+    plan: DeploymentPlan, place: Place, source: EndpointPlan | None = None, family: Family | None = None
+) -> Target:
+    """The address that `place` means, seen from `source`.
+
+    An endpoint with several addresses means the one that the route from the source leads to: a
+    real route before the default route, data before management, then the longest prefix, then the
+    metric. Where that does not leave one, raises ProbeError listing them. `family` None takes IPv4
+    where there is any.
+    """
+    address = place if isinstance(place, Address) else _as_address(place)
+    if address is not None:
+        return Target(str(address), address, _owner(plan, address))
+    spot = find_spot(plan, place)
+    candidates = _candidates(spot, family)
+    if not candidates:
+        raise ProbeError(_no_address(spot, family))
+    chosen = candidates if len(candidates) == 1 else _nearest(plan, candidates, source)
+    if len(chosen) != 1:
+        listing = ", ".join(f"{spot.endpoint.id}:{interface.name} ({address})" for interface, address in candidates)
+        seen_from = f", and the plan's routes of {source.id} do not lead to just one of them" if source else ""
+        raise ProbeError(f"{spot} has several addresses{seen_from}; name one: {listing}")
+    interface, chosen_address = chosen[0]
+    return Target(str(spot), chosen_address, Spot(spot.endpoint, interface))
+
+
+def source_address(spot: Spot, address: Address) -> Address | None:
+    """The address that a probe from a named interface is sent from; None leaves it to the kernel.
+
+    Raises ProbeError if that interface has none of the target's family.
+    """
+    if spot.interface is None:
+        return None
+    mine = [entry.ip for entry in spot.interface.addresses if entry.version == address.version]
+    if not mine:
+        raise ProbeError(f"{spot} has no IPv{address.version} address to reach {address} from")
+    return mine[0]
+
+
+def planned_way(source: EndpointPlan, address: Address) -> Way | None:
+    """The planned route of `source` to `address`: longest prefix, then metric; None if there is none."""
+    return min(_ways(source, address), key=lambda way: (-way.prefix, way.metric), default=None)
+
+
+def name_of(plan: DeploymentPlan, address: Address) -> str:
+    """`"fw:input"` for an address of the plan, else the address itself."""
+    spot = _owner(plan, address)
+    return str(spot) if spot else str(address)
+
+
+def _ways(source: EndpointPlan, address: Address) -> Iterator[Way]:
+    for interface in source.interfaces:
+        for entry in interface.addresses:
+            if address in entry.network:
+                yield Way(interface.name, entry.network.prefixlen, 0, None)
+    for route in source.routes:
+        if address in route.destination:
+            yield Way(route.interface, route.destination.prefixlen, route.metric, route.gateway)
+
+
+def _nearest(
+    plan: DeploymentPlan, candidates: list[tuple[InterfacePlan, Address]], source: EndpointPlan | None
+) -> list[tuple[InterfacePlan, Address]]:
+    if source is None:
+        return candidates
+    ranked: list[tuple[tuple[bool, bool, int, int], tuple[InterfacePlan, Address]]] = []
+    for interface, address in candidates:
+        way = planned_way(source, address)
+        if way is not None:
+            link = plan.link(interface.link) if interface.link else None
+            management = link.management if link else False
+            ranked.append(((way.prefix == 0, management, -way.prefix, way.metric), (interface, address)))
+    best = min((rank for rank, _ in ranked), default=None)
+    return [candidate for rank, candidate in ranked if rank == best]
+
+
+def _candidates(spot: Spot, family: Family | None) -> list[tuple[InterfacePlan, Address]]:
+    interfaces = (spot.interface,) if spot.interface else spot.endpoint.interfaces
+    every = [(interface, entry.ip) for interface in interfaces for entry in interface.addresses]
+    wanted = family or (4 if any(address.version == 4 for _, address in every) else 6)
+    return [(interface, address) for interface, address in every if address.version == wanted]
+
+
+def _no_address(spot: Spot, family: Family | None) -> str:
+    why = ""
+    if spot.endpoint.transparent:
+        why = "; it is transparent: its data interfaces have none, name the endpoint behind it"
+    elif not spot.endpoint.interfaces:
+        why = "; it has no interface"
+    return f"{spot} has no {f'IPv{family} ' if family else ''}address{why}"
+
+
+def _interface(endpoint: EndpointPlan, name: str) -> InterfacePlan:
+    for interface in endpoint.interfaces:
+        if name in (interface.name, interface.connection_point):
+            return interface
+    raise NotFoundError(
+        f"connection point of {endpoint.id}", name, (interface.connection_point for interface in endpoint.interfaces)
+    )
+
+
+def _as_address(place: Place) -> Address | None:
+    if not isinstance(place, str):
+        return None
+    try:
+        return ip_address(place)
+    except ValueError:
+        return None
+
+
+def _addresses(plan: DeploymentPlan) -> Iterator[tuple[Spot, Address]]:
+    for endpoint in plan.endpoints:
+        for interface in endpoint.interfaces:
+            for entry in interface.addresses:
+                yield Spot(endpoint, interface), entry.ip
+
+
+def _owner(plan: DeploymentPlan, address: Address) -> Spot | None:
+    return next((spot for spot, planned in _addresses(plan) if planned == address), None)

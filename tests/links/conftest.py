@@ -1,0 +1,31 @@
+"""Real links need root: without it these tests are errors of the machine, not of the code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from kernel_bed import KernelBed, firewall_plan
+
+from pytest_sonemu.handles.observer import Observer
+
+
+@pytest.fixture(autouse=True)
+def _as_root() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("namespaces of our own need root")
+
+
+@pytest.fixture
+def bed() -> Iterator[KernelBed]:
+    """input - fw - server, the firewall forwarding and without rules."""
+    with KernelBed(firewall_plan()) as bed:
+        yield bed
+
+
+@pytest.fixture
+def observer(bed: KernelBed) -> Iterator[Observer]:
+    observer = Observer(bed)
+    yield observer
+    observer.close()

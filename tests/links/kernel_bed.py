@@ -1,0 +1,279 @@
+"""A bed made of nothing but kernel parts, from a DeploymentPlan: namespaces, veth pairs, tc redirects, bridges.
+
+For tests of probes, which want real frames and no Docker. It is a socket factory as the bed's client is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+from ipaddress import ip_interface, ip_network
+from pathlib import Path
+from socket import AF_INET
+from socket import socket as Socket
+from types import TracebackType
+from typing import TypeVar
+
+from pytest_sonemu.planning.plan import (
+    DeploymentPlan,
+    EndpointKind,
+    EndpointPlan,
+    InterfacePlan,
+    LinkEnd,
+    LinkPlan,
+    RoutePlan,
+)
+
+_CLONE_NEWNET = 0x40000000
+_LIBC = ctypes.CDLL(None, use_errno=True)
+Result = TypeVar("Result")
+
+
+class Namespace:
+    """An anonymous network namespace, kept by a descriptor of ours alone."""
+
+    def __init__(self) -> None:
+        def make() -> int:
+            if _LIBC.unshare(_CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "unshare")
+            for key, value in (("ipv6/conf/default/disable_ipv6", "1"), ("ipv4/ip_forward", "0")):
+                _sysctl(key, value)
+            return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+        self.fd = _in_thread(make)
+        self.path = f"/proc/{os.getpid()}/fd/{self.fd}"
+
+    def call(self, function: Callable[[], Result]) -> Result:
+        """Run a function in this namespace."""
+
+        def inside() -> Result:
+            if _LIBC.setns(self.fd, _CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "setns")
+            return function()
+
+        return _in_thread(inside)
+
+    def socket(self, family: int, type: int, protocol: int = 0) -> Socket:
+        return self.call(lambda: socket.socket(family, type, protocol))
+
+    def sysctl(self, key: str, value: str) -> None:
+        self.call(lambda: _sysctl(key, value))
+
+    def run(self, *argv: str, text: str = "") -> str:
+        done = subprocess.run(
+            ["nsenter", f"--net={self.path}", *argv], input=text, capture_output=True, text=True, timeout=20, check=False
+        )
+        if done.returncode:
+            raise AssertionError(f"{argv}: {done.stderr}\n{text}")
+        return done.stdout
+
+    def nft(self, rules: str) -> None:
+        self.run("nft", "-f", "-", text=rules)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class KernelBed:
+    """Carries out the network part of one plan; everything is gone when it is closed."""
+
+    def __init__(self, plan: DeploymentPlan) -> None:
+        self.plan = plan
+        self.fabric = Namespace()
+        self.spaces = {endpoint.id: Namespace() for endpoint in plan.endpoints}
+        try:
+            self._wire()
+        except BaseException:
+            self.close()
+            raise
+
+    def socket(
+        self, instance: str | None, endpoint: str | None, family: int, type: int, protocol: int = 0, /
+    ) -> Socket:
+        if endpoint is None:
+            return self.fabric.socket(family, type, protocol)
+        assert instance == self.plan.instance
+        return self.spaces[endpoint].socket(family, type, protocol)
+
+    def stop(self, endpoint: str) -> None:
+        """As when a VNF's container ends: its namespace and its interfaces go, on both sides."""
+        outers = [interface.outer for interface in self._endpoint(endpoint).interfaces]
+        self.fabric.run("ip", "-batch", "-", text="".join(f"link del {outer}\n" for outer in outers))
+        self.spaces[endpoint].close()
+
+    def listen(self, endpoint: str, port: int, family: int = AF_INET) -> Socket:
+        sock = self.spaces[endpoint].socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("", port))
+        sock.listen()
+        return sock
+
+    def close(self) -> None:
+        self.fabric.close()
+        for space in self.spaces.values():
+            space.close()
+
+    def __enter__(self) -> KernelBed:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _endpoint(self, endpoint: str) -> EndpointPlan:
+        found = self.plan.endpoint(endpoint)
+        assert found is not None
+        return found
+
+    def _wire(self) -> None:
+        pairs = [
+            f"link add {interface.outer} mtu 65535 type veth peer name {interface.name} address {interface.mac}"
+            f" mtu {interface.mtu} netns {self.spaces[endpoint.id].path}\nlink set {interface.outer} up\n"
+            for endpoint in self.plan.endpoints
+            for interface in endpoint.interfaces
+        ]
+        self.fabric.run("ip", "-batch", "-", text="".join(pairs))
+        for endpoint in self.plan.endpoints:
+            self._wire_endpoint(endpoint)
+        for link in self.plan.links:
+            if link.kind == "E-Line":
+                (a, b) = (end.outer for end in link.ends)
+                both = (f"qdisc add dev {name} clsact\n" for name in (a, b))
+                redirects = (
+                    f"filter add dev {ours} ingress protocol all u32 match u32 0 0"
+                    f" action mirred egress redirect dev {theirs}\n"
+                    for ours, theirs in ((a, b), (b, a))
+                )
+                self.fabric.run("tc", "-batch", "-", text="".join([*both, *redirects]))
+            else:
+                lines = [f"link add {link.id} mtu 65535 type bridge mcast_snooping 0\nlink set {link.id} up\n"]
+                lines += [f"link set {end.outer} master {link.id}\n" for end in link.ends]
+                self.fabric.run("ip", "-batch", "-", text="".join(lines))
+
+    def _wire_endpoint(self, endpoint: EndpointPlan) -> None:
+        space = self.spaces[endpoint.id]
+        for key, value in endpoint.sysctls:
+            space.sysctl(key, value)
+        lines = ["link set lo up\n"]
+        for interface in endpoint.interfaces:
+            lines.append(f"link set {interface.name} up\n")
+            lines += [
+                f"addr add {address} dev {interface.name}{' nodad' if address.version == 6 else ''}\n"
+                for address in interface.addresses
+            ]
+        lines += [
+            f"route add {route.destination} via {route.gateway} dev {route.interface} metric {route.metric}\n"
+            for route in endpoint.routes
+        ]
+        space.run("ip", "-batch", "-", text="".join(lines))
+
+
+class PlanBuilder:
+    """Makes small plans: `builder.link("l1", "input", "fw:input")` gives both ends addresses and MACs."""
+
+    def __init__(self, *, ipv6: bool = False) -> None:
+        self.ipv6 = ipv6
+        self._interfaces: dict[str, list[InterfacePlan]] = {}
+        self._routes: dict[str, list[RoutePlan]] = {}
+        self._links: list[LinkPlan] = []
+        self._transparent: set[str] = set()
+        self._count = 0
+
+    def transparent(self, endpoint: str) -> None:
+        self._transparent.add(endpoint)
+
+    def link(self, link_id: str, *members: str, management: bool = False, subnet: int | None = None) -> None:
+        number = len(self._links) if subnet is None else subnet
+        ends = []
+        for place, member in enumerate(members, start=1):
+            endpoint, _, name = member.partition(":")
+            self._count += 1
+            addresses = [ip_interface(f"10.30.{number}.{place}/24")]
+            if self.ipv6:
+                addresses.append(ip_interface(f"fd00:0:0:{number:x}::{place}/64"))
+            interface = InterfacePlan(
+                name=name or endpoint,
+                connection_point=name or endpoint,
+                outer=f"o{self._count}",
+                mac=f"02:00:00:00:00:{self._count:02x}",
+                addresses=() if endpoint in self._transparent else tuple(addresses),
+                link=link_id,
+            )
+            self._interfaces.setdefault(endpoint, []).append(interface)
+            ends.append(LinkEnd(endpoint, interface.name, interface.outer, "pop1"))
+        kind = "E-Line" if len(members) == 2 else "E-LAN"
+        self._links.append(
+            LinkPlan(
+                link_id, "E-Line" if kind == "E-Line" else "E-LAN", "direct", tuple(ends), management=management,
+                subnets=(ip_network(f"10.30.{number}.0/24"),),
+            )  # fmt: skip
+        )
+
+    def route(self, endpoint: str, destination: str, gateway: str) -> None:
+        via = ip_interface(gateway).ip
+        interface = next(
+            interface.name
+            for interface in self._interfaces[endpoint]
+            if any(via in address.network for address in interface.addresses)
+        )
+        self._routes.setdefault(endpoint, []).append(RoutePlan(ip_network(destination), via, interface))
+
+    def build(self, *forwarding: str, saps: tuple[str, ...] = ("input", "output")) -> DeploymentPlan:
+        endpoints = []
+        for endpoint, interfaces in self._interfaces.items():
+            sysctls = [("ipv6/conf/all/disable_ipv6", "0" if self.ipv6 else "1")]
+            sysctls.append(("ipv6/conf/default/disable_ipv6", sysctls[0][1]))
+            if endpoint in forwarding:
+                sysctls += [("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1")]
+            kind: EndpointKind = "sap" if endpoint in saps else "vnf"
+            routes = tuple(self._routes.get(endpoint, ()))
+            endpoints.append(
+                EndpointPlan(
+                    endpoint, kind, "pop1", tuple(interfaces), routes, tuple(sysctls),
+                    transparent=endpoint in self._transparent,
+                )  # fmt: skip
+            )
+        return DeploymentPlan("bed", "svc", 1, "service", "test", tuple(endpoints), tuple(self._links))
+
+
+def firewall_plan(*, ipv6: bool = False, forwarding: bool = True) -> DeploymentPlan:
+    """input - fw - server, with the routes that a forwarding path gives."""
+    builder = PlanBuilder(ipv6=ipv6)
+    builder.link("l-in", "input", "fw:input")
+    builder.link("l-out", "fw:output", "server:data")
+    builder.route("input", "10.30.1.0/24", "10.30.0.2")
+    builder.route("server", "10.30.0.0/24", "10.30.1.1")
+    if ipv6:
+        builder.route("input", "fd00:0:0:1::/64", "fd00::2")
+        builder.route("server", "fd00::/64", "fd00:0:0:1::1")
+    return builder.build(*(("fw",) if forwarding else ()))
+
+
+def _sysctl(key: str, value: str) -> None:
+    Path("/proc/sys/net", key).write_text(value)
+
+
+def _in_thread(function: Callable[[], Result]) -> Result:
+    """A thread's namespace is its own, and goes with it."""
+    results: list[Result] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(function())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
