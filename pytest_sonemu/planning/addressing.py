@@ -40,7 +40,9 @@ def _subnet(first: str, size: int, prefix: int, count: int) -> Numbered:
 def _private_line(n: int) -> IPv4Network | None:
     """10.30.n.0/30, and after n = 255 10.30.0.4/30, 10.30.1.4/30, …"""
     fourth, third = divmod(n, 256)
-    return IPv4Network((int(IPv4Address("10.30.0.0")) + third * 256 + fourth * 4, 30)) if fourth < 64 else None
+    return (
+        IPv4Network((int(IPv4Address("10.30.0.0")) + third * 256 + fourth * 4, 30)) if fourth < 64 else None
+    )
 
 
 def _seed_line(n: int) -> IPv4Network | None:
@@ -96,7 +98,9 @@ def give_addresses(
         networks = static[segment.lead.id] or [numbers.next(segment)]
         if len(networks) > 1:
             listing = ", ".join(map(str, networks))
-            warnings.append(f"virtual link '{segment.lead.id}' has static addresses of several subnets: {listing}")
+            warnings.append(
+                f"virtual link '{segment.lead.id}' has static addresses of several subnets: {listing}"
+            )
         for wire in segment.wires:
             subnets[wire.id] = tuple(networks)
         addresses.update(_member_addresses(segment, networks[0], plan.saps_last))
@@ -169,7 +173,8 @@ def _static_networks(segment: Segment) -> list[IPv4Network]:
             other = owners.setdefault(address.ip, port)
             if other is not port:
                 raise PlanningError(
-                    f"'{other}' and '{port}' of virtual link '{segment.lead.id}' have the same static address {address.ip}"
+                    f"'{other}' and '{port}' of virtual link '{segment.lead.id}' have the same"
+                    f" static address {address.ip}"
                 )
             networks[address.network] = None
     return list(networks)
@@ -200,7 +205,8 @@ def _member_addresses(
         number = next(free, None)
         if number is None:
             raise PlanningError(
-                f"virtual link '{segment.lead.id}' has {len(segment.ports)} members, more than {network} has addresses"
+                f"virtual link '{segment.lead.id}' has {len(segment.ports)} members,"
+                f" more than {network} has addresses"
             )
         own[port.key] = (IPv4Interface((number, network.prefixlen)),)
     return own

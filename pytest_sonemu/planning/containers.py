@@ -52,7 +52,7 @@ def plan_container(
 def _argv(
     vnf_id: str, image: ImageChoice, command: Sequence[str] | None, has_entry_script: bool
 ) -> tuple[str, ...] | None:
-    """What runs as pid 1 (ruling 26): beside an entry script the image's own command only if it is a shell."""
+    """What runs as pid 1: beside an entry script the image's own command only if it is a shell."""
     if command is not None:
         return (*image.entrypoint, *command)
     own = (*image.entrypoint, *image.command)
@@ -60,8 +60,8 @@ def _argv(
         return None
     if not own:
         raise PlanningError(
-            f"VNF '{vnf_id}': image '{image.reference}' has neither an entry point nor a command, so nothing would run;"
-            f" set one: vnfs: {{{vnf_id}: {{command: …}}}}"
+            f"VNF '{vnf_id}': image '{image.reference}' has neither an entry point nor a command,"
+            f" so nothing would run; set one: vnfs: {{{vnf_id}: {{command: …}}}}"
         )
     return own
 

@@ -33,7 +33,8 @@ def _endpoint(endpoint: EndpointPlan) -> Iterator[str]:
     yield f"  {endpoint.id} ({endpoint.kind}) in {endpoint.pop}{notes}"
     container = endpoint.container
     if container is not None:
-        yield f"      image {container.image.reference} ({container.image.reason}), container {container.name}"
+        image = container.image
+        yield f"      image {image.reference} ({image.reason}), container {container.name}"
         limits = [
             f"{container.cpu:g} CPU" if container.cpu is not None else "",
             f"CPU ids {', '.join(map(str, container.cpu_ids))}" if container.cpu_ids else "",
@@ -60,7 +61,8 @@ def _interface(interface: InterfacePlan) -> str:
 
 
 def _link(link: LinkPlan) -> str:
-    ends = (" — " if link.kind == "E-Line" else ", ").join(map(str, link.ends))
+    shown = [end.endpoint if end.endpoint == end.interface else str(end) for end in link.ends]
+    ends = (" — " if link.kind == "E-Line" else ", ").join(shown)
     way = f" over {', '.join(link.pop_links)}" if link.pop_links else " within one PoP"
     subnets = f", {', '.join(map(str, link.subnets))}" if link.subnets else ""
     management = ", management" if link.management else ""

@@ -43,7 +43,12 @@ class LinkPlanner:
         return self.plan_lan(link.id, ends, subnets=subnets, management=management, mtu=asked)
 
     def _plan_line(
-        self, link_id: str, ends: Sequence[Station], subnets: tuple[Network, ...], management: bool, mtu: int | None
+        self,
+        link_id: str,
+        ends: Sequence[Station],
+        subnets: tuple[Network, ...],
+        management: bool,
+        mtu: int | None,
     ) -> LinkPlan:
         hops = self._ways.between(ends[0].pop, ends[1].pop, f"E-Line '{link_id}'")
         way = [hop.link for hop in hops]
@@ -88,7 +93,8 @@ class LinkPlanner:
             ends=tuple(ends),
             pop_links=tuple(hop.link.name for hop in hops),
             bridges=tuple(
-                Bridge(names.bridge(self._number, next(self._bridges)), pop, tuple(own)) for pop, own in ports.items()
+                Bridge(names.bridge(self._number, next(self._bridges)), pop, tuple(own))
+                for pop, own in ports.items()
             ),
             joints=tuple(joints),
             subnets=subnets,
@@ -103,7 +109,9 @@ class LinkPlanner:
 
 
 def _mtu(link_id: str, way: Sequence[PopLink], asked: int | None) -> int:
-    narrowest = min((link for link in way if link.mtu is not None), key=lambda link: link.mtu or 0, default=None)
+    narrowest = min(
+        (link for link in way if link.mtu is not None), key=lambda link: link.mtu or 0, default=None
+    )
     limit = narrowest.mtu if narrowest is not None else None
     if asked is None:
         return min(USUAL_MTU, limit) if limit is not None else USUAL_MTU

@@ -25,7 +25,7 @@ from pytest_sonemu.planning.plan import (
     PathPlan,
 )
 from pytest_sonemu.planning.routes import Routing, plan_routes
-from pytest_sonemu.planning.wiring import Port, PortKey, Wiring, wire_service
+from pytest_sonemu.planning.wiring import Port, PortKey, wire_service
 from pytest_sonemu.topology.model import Topology
 
 TOPOLOGY_INSTANCE = "topology"
@@ -118,10 +118,14 @@ def make_hosts_plan(topology: Topology, bed: str, allocations: Allocations) -> D
     Without hosts the plan is empty. Raises PlanningError, PlacementError, CapabilityError.
     """
     if len(topology.hosts) > _HOSTS_NETWORK.num_addresses - 2:
-        raise PlanningError(f"topology '{topology.name}' has {len(topology.hosts)} hosts; {_HOSTS_NETWORK} holds 254")
+        raise PlanningError(
+            f"topology '{topology.name}' has {len(topology.hosts)} hosts; {_HOSTS_NETWORK} holds 254"
+        )
     number = allocations.next_number
-    addresses = [IPv4Interface((int(_HOSTS_NETWORK[index]), 24)) for index in range(1, len(topology.hosts) + 1)]
-    rows = tuple((host.name, address.ip) for host, address in zip(topology.hosts, addresses))
+    addresses = [
+        IPv4Interface((int(_HOSTS_NETWORK[index]), 24)) for index in range(1, len(topology.hosts) + 1)
+    ]
+    rows = tuple((host.name, address.ip) for host, address in zip(topology.hosts, addresses, strict=True))
     ends = [
         Station(
             endpoint=host.name,
@@ -131,7 +135,9 @@ def make_hosts_plan(topology: Topology, bed: str, allocations: Allocations) -> D
         )
         for index, host in enumerate(topology.hosts, start=1)
     ]
-    links = (LinkPlanner(topology, number).plan_lan(HOSTS_LINK, ends, subnets=(_HOSTS_NETWORK,)),) if ends else ()
+    links: tuple[LinkPlan, ...] = ()
+    if ends:
+        links = (LinkPlanner(topology, number).plan_lan(HOSTS_LINK, ends, subnets=(_HOSTS_NETWORK,)),)
     endpoints = tuple(
         EndpointPlan(
             id=end.endpoint,
@@ -152,7 +158,7 @@ def make_hosts_plan(topology: Topology, bed: str, allocations: Allocations) -> D
             sysctls=((_FORWARD, "0"),),
             hosts=(("localhost", LOOPBACK), *sorted(rows, key=lambda row: row[0] != end.endpoint)),
         )
-        for index, (end, address) in enumerate(zip(ends, addresses), start=1)
+        for index, (end, address) in enumerate(zip(ends, addresses, strict=True), start=1)
     )
     return DeploymentPlan(
         bed=bed,
@@ -179,17 +185,22 @@ def _check_options(service: NetworkService, topology: Topology, options: Service
                     f" there are: {', '.join(sorted(ids)) or 'none'}"
                 )
     if options.ipv6:
-        raise CapabilityError("ipv6: dual-stack addressing is not realised by this version yet; leave the option out")
+        raise CapabilityError(
+            "ipv6: dual-stack addressing is not realised by this version yet; leave the option out"
+        )
     for function in service.functions:
         own = options.vnf(function.id)
         for name, asked in (("ipv6: true", own.ipv6), ("offload: off", not own.offload)):
             if asked:
-                raise CapabilityError(f"VNF '{function.id}': '{name}' is not realised by this version yet; leave it out")
+                raise CapabilityError(
+                    f"VNF '{function.id}': '{name}' is not realised by this version yet; leave it out"
+                )
     uplinks = {site.name: site.uplink for site in topology.saps}
     for sap in service.saps:
         if uplink := options.sap(sap.id).uplink or uplinks.get(sap.id):
             raise CapabilityError(
-                f"SAP '{sap.id}': a way out of the bed (uplink: {uplink}) is not realised by this version yet; leave it out"
+                f"SAP '{sap.id}': a way out of the bed (uplink: {uplink}) is not realised by this version"
+                " yet; leave it out"
             )
 
 
@@ -197,9 +208,10 @@ def _check_units(service: NetworkService) -> None:
     for function in service.functions:
         if len(function.units) > 1:
             listing = ", ".join(unit.id for unit in function.units)
+            place = f" ({function.place})" if function.place else ""
             raise CapabilityError(
-                f"VNF '{function.id}'{f' ({function.place})' if function.place else ''} has {len(function.units)} units"
-                f" ({listing}); VNFs of several containers are not realised by this version yet"
+                f"VNF '{function.id}'{place} has {len(function.units)} units ({listing});"
+                " VNFs of several containers are not realised by this version yet"
             )
 
 
@@ -253,10 +265,14 @@ def _interfaces(
     )
 
 
-def _sysctls(endpoint: str, routing: Routing, options: ServiceOptions, *, is_vnf: bool) -> tuple[tuple[str, str], ...]:
+def _sysctls(
+    endpoint: str, routing: Routing, options: ServiceOptions, *, is_vnf: bool
+) -> tuple[tuple[str, str], ...]:
     values = {_FORWARD: "1" if endpoint in routing.forwarding else "0"}
     if is_vnf:
-        values.update({name.replace("/", "."): value for name, value in options.vnf(endpoint).sysctls.items()})
+        values.update(
+            {name.replace("/", "."): value for name, value in options.vnf(endpoint).sysctls.items()}
+        )
     return tuple(values.items())
 
 

@@ -45,8 +45,8 @@ def interface_names(owner: str, points: Sequence[ConnectionPoint]) -> dict[str, 
         if other is not point:
             places = " and ".join(str(one.place) for one in (other, point) if one.place)
             raise PlanningError(
-                f"connection points '{other.id}' and '{point.id}' of '{owner}' would both be interface '{name}'"
-                f"{f' ({places})' if places else ''}; rename one of them"
+                f"connection points '{other.id}' and '{point.id}' of '{owner}' would both be"
+                f" interface '{name}'{f' ({places})' if places else ''}; rename one of them"
             )
         names[point.id] = name
     return names
@@ -96,13 +96,17 @@ def joint_ends(number: int, index: int) -> tuple[str, str]:
 def _fabric_name(letter: str, number: int, index: int) -> str:
     name = f"{letter}{number}.{index}"
     if len(name) >= LONGEST_NAME:
-        raise PlanningError(f"instance number {number} with {index} interfaces is too much for one bed; boot another")
+        raise PlanningError(
+            f"instance number {number} with {index} interfaces is too much for one bed; boot another"
+        )
     return name
 
 
 def mac(number: int, index: int) -> str:
     """A locally administered unicast MAC, unique in the bed by instance number and interface index."""
     if not (0 <= number < 1 << 24 and 0 <= index < 1 << 16):
-        raise PlanningError(f"instance number {number} with {index} interfaces is too much for one bed; boot another")
+        raise PlanningError(
+            f"instance number {number} with {index} interfaces is too much for one bed; boot another"
+        )
     octets = (0x02, *number.to_bytes(3, "big"), *index.to_bytes(2, "big"))
     return ":".join(f"{octet:02x}" for octet in octets)

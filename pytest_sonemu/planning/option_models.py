@@ -179,7 +179,7 @@ def _merge_mappings(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str,
     merged = dict(old)
     for key, value in new.items():
         before = merged.get(key)
-        if isinstance(value, (VnfOptions, SapOptions)) and type(before) is type(value):
+        if isinstance(value, (VnfOptions, SapOptions)) and before is not None:
             value = _merge_two(before, value)
         merged[key] = value
     return merged

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, cast
 
 from pytest_sonemu import units
-from pytest_sonemu.descriptors.model import Place
+from pytest_sonemu.descriptors.model import NetworkService, Place
 from pytest_sonemu.errors import SettingsError, did_you_mean
 from pytest_sonemu.planning.option_models import (
     EVERY_VNF,
@@ -43,6 +44,7 @@ __all__ = [
     "VnfOptions",
     "merge",
     "parse_service_options",
+    "restrict",
     "set_option",
 ]
 
@@ -78,7 +80,11 @@ class _Reader:
         return {}
 
     def options(
-        self, value: object, path: KeyPath, parsers: Mapping[str, Callable[[Any], Any]], also: Iterable[str] = ()
+        self,
+        value: object,
+        path: KeyPath,
+        parsers: Mapping[str, Callable[[Any], Any]],
+        also: Iterable[str] = (),
     ) -> dict[str, Any]:
         """The keyword arguments of an options class, `given` included; None means: not said."""
         result: dict[str, Any] = {}
@@ -92,7 +98,9 @@ class _Reader:
                     except ValueError as problem:
                         self.problem((*path, key), str(problem))
             elif key not in known:
-                self.problem((*path, key), f"unknown option{did_you_mean(name, known)}; there are: {', '.join(known)}")
+                self.problem(
+                    (*path, key), f"unknown option{did_you_mean(name, known)}; there are: {', '.join(known)}"
+                )
         result["given"] = frozenset(result)
         return result
 
@@ -101,7 +109,9 @@ class _Reader:
             raise SettingsError("\n".join(self.problems))
 
 
-def parse_service_options(mapping: Mapping[str, Any], where: Where, *, also: Iterable[str] = ()) -> ServiceOptions:
+def parse_service_options(
+    mapping: Mapping[str, Any], where: Where, *, also: Iterable[str] = ()
+) -> ServiceOptions:
     """Options of a service from plain data. Raises SettingsError with every problem, one a line.
 
     `where` names the source, as a text or as a function from a key's path (`("vnfs", "fw", "image")`)
@@ -141,7 +151,7 @@ def set_option(options: ServiceOptions, text: str) -> ServiceOptions:
     is taken as it stands. Raises SettingsError.
     """
     key, equals, value = text.partition("=")
-    where = f"--sonemu-set {text!r}"
+    where = f"--sonemu-set {key.strip()}"  # without the value, which may be a secret's
     if not equals or not key.strip():
         raise SettingsError(f"{where}: write it as NAME=VALUE, e.g. fw.image=fw:dev")
     path = _key_path(key.strip(), where)
@@ -149,6 +159,21 @@ def set_option(options: ServiceOptions, text: str) -> ServiceOptions:
     for name in reversed(path):
         tree = {name: tree}
     return merge(options, parse_service_options(tree, where))
+
+
+def restrict(options: ServiceOptions, service: NetworkService) -> ServiceOptions:
+    """`options` without what is for VNFs and SAPs of other services.
+
+    For settings that stand over several services (the command line's); elsewhere an id that does not
+    exist is an error of the plan.
+    """
+    vnf_ids = {EVERY_VNF, *(function.id for function in service.functions)}
+    sap_ids = {sap.id for sap in service.saps}
+    return replace(
+        options,
+        vnfs={vnf_id: own for vnf_id, own in options.vnfs.items() if vnf_id in vnf_ids},
+        saps={sap_id: own for sap_id, own in options.saps.items() if sap_id in sap_ids},
+    )
 
 
 def _key_path(key: str, where: str) -> KeyPath:
@@ -172,7 +197,9 @@ def _key_path(key: str, where: str) -> KeyPath:
 
 
 def _takes_text(path: KeyPath) -> bool:
-    return path[0] == "images" or (path[0] == "vnfs" and path[2] in ("env", "secrets", "sysctls", "image", "build"))
+    return path[0] == "images" or (
+        path[0] == "vnfs" and path[2] in ("env", "secrets", "sysctls", "image", "build")
+    )
 
 
 def _scalar(text: str) -> object:
@@ -233,7 +260,9 @@ def _secrets(value: object) -> dict[str, Secret]:
     for key, entry in value.items():
         if isinstance(entry, (Mapping, list, tuple)):
             raise _Problem(f"the value of '{key}' is not a text")
-        secrets[str(key)] = entry if isinstance(entry, Secret) else Secret("" if entry is None else _text(entry))
+        secrets[str(key)] = (
+            entry if isinstance(entry, Secret) else Secret("" if entry is None else _text(entry))
+        )
     return secrets
 
 
@@ -252,7 +281,9 @@ def _mount(text: str) -> MountPlan:
     parts = text.split(":")
     mode = parts.pop() if len(parts) > 2 and parts[-1] in ("ro", "rw") else "ro"
     if len(parts) != 2 or not parts[0] or not parts[1].startswith("/"):
-        raise _Problem(f"'{text}' is no mount; write it as source:/target, source:/target:ro or source:/target:rw")
+        raise _Problem(
+            f"'{text}' is no mount; write it as source:/target, source:/target:ro or source:/target:rw"
+        )
     return MountPlan(source=parts[0], target=parts[1], read_only=mode == "ro")
 
 
@@ -296,7 +327,9 @@ def _routes(value: object) -> Routes:
     if isinstance(value, str) and value in _ROUTES:
         return cast(Routes, value)
     if isinstance(value, str) and "/" not in value:
-        raise _Problem(f"'{value}' is none of {', '.join(_ROUTES)} or a list of networks{did_you_mean(value, _ROUTES)}")
+        raise _Problem(
+            f"'{value}' is none of {', '.join(_ROUTES)} or a list of networks{did_you_mean(value, _ROUTES)}"
+        )
     entries = value if isinstance(value, (list, tuple)) else [value]
     return tuple(IPv4Network(entry if isinstance(entry, IPv4Network) else _text(entry)) for entry in entries)
 
@@ -335,7 +368,8 @@ def _address_plan(value: object) -> AddressPlanName:
         if value == name:
             return name
     raise _Problem(
-        f"{value!r} is no address plan{did_you_mean(str(value), ADDRESS_PLANS)}; there are: {', '.join(ADDRESS_PLANS)}"
+        f"{value!r} is no address plan{did_you_mean(str(value), ADDRESS_PLANS)};"
+        f" there are: {', '.join(ADDRESS_PLANS)}"
     )
 
 

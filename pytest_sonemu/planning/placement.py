@@ -42,12 +42,16 @@ def place_functions(service: NetworkService, topology: Topology, options: Servic
     known = {function.id for function in service.functions}
     for vnf_id in asked:
         if vnf_id not in known:
-            raise PlacementError(f"the placement names '{vnf_id}', which is no VNF of '{service.name}'{_near(vnf_id, known)}")
+            raise PlacementError(
+                f"the placement names '{vnf_id}', which is no VNF of '{service.name}'{_near(vnf_id, known)}"
+            )
     rest = cycle(pop.name for pop in topology.pops)
     placed: dict[str, str] = {}
     for function in service.functions:
         pop = options.vnf(function.id).pop or asked.get(function.id)
-        placed[function.id] = next(rest) if pop is None else checked_pop(pop, topology, f"VNF '{function.id}'")
+        placed[function.id] = (
+            next(rest) if pop is None else checked_pop(pop, topology, f"VNF '{function.id}'")
+        )
     return placed
 
 
@@ -70,7 +74,7 @@ def place_saps(
     sites = {site.name: site.pop for site in topology.saps}
     neighbours: dict[str, str] = {}
     for link in service.links:
-        pop = next((functions[end.function] for end in link.references if end.function in functions), None)
+        pop = next((functions[end.function] for end in link.references if end.function is not None), None)
         for end in link.references:
             if end.function is None and pop is not None:
                 neighbours.setdefault(end.point, pop)

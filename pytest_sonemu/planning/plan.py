@@ -101,7 +101,8 @@ class ContainerPlan:
     def __repr__(self) -> str:
         shown = [(item.name, getattr(self, item.name)) for item in fields(self) if item.name != "environment"]
         visible = tuple((name, "***" if name in self.secrets else value) for name, value in self.environment)
-        return f"ContainerPlan({', '.join(f'{name}={value!r}' for name, value in [*shown, ('environment', visible)])})"
+        texts = [f"{name}={value!r}" for name, value in (*shown, ("environment", visible))]
+        return f"ContainerPlan({', '.join(texts)})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,8 @@ def require_realisable(realisation: Realisation, link_id: str, way: Sequence[Pop
         shaped = next((link for link in way if link.shaped), None)
         on = f"it crosses PoP link '{shaped.name}' with {_shape(shaped)}" if shaped else "it is impaired"
         raise CapabilityError(
-            f"virtual link '{link_id}': {on}; links with delay, rate or loss are not realised by this version yet;"
-            " leave these out of the topology, or place both ends in one PoP"
+            f"virtual link '{link_id}': {on}; links with delay, rate or loss are not realised by this"
+            " version yet; leave these out of the topology, or place both ends in one PoP"
         )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from pytest_sonemu.descriptors.model import ForwardingPath, Reference
 from pytest_sonemu.planning.addressing import Addressing
@@ -64,12 +64,17 @@ def plan_routes(
             forwarding |= {vnf_id for vnf_id, _ in everywhere.crossings if vnf_id == endpoint}
         if asked == "none":
             continue
-        along = schemes if asked == "path" else [everywhere]
-        found = router.routes(endpoint, along)
+        found = router.routes(endpoint, [everywhere] if asked == "all" else schemes)
+        if isinstance(asked, tuple):
+            # What is asked for by name is routed even where the package says nothing of it.
+            planned = {route.destination for route in found}
+            found += [r for r in router.routes(endpoint, [everywhere]) if r.destination not in planned]
         if not is_vnf and (default := router.default_route(endpoint)):
             found.append(default)
         if isinstance(asked, tuple):
-            found = [route for route in found if any(_within(route.destination, network) for network in asked)]
+            found = [
+                route for route in found if any(_within(route.destination, network) for network in asked)
+            ]
             warnings += [
                 f"routes: {network} holds no subnet that '{endpoint}' could be routed to"
                 for network in asked
@@ -174,7 +179,7 @@ def _along_path(wiring: Wiring, path: ForwardingPath) -> tuple[_Scheme, list[str
         if wiring.segment_of[port.key].carries_routes:
             starts.setdefault(port.endpoint, {})[port.key] = port
 
-    for station, following in zip(stations, stations[1:]):
+    for station, following in pairwise(stations):
         if station.function is not None and station.function == following.function:
             _cross(wiring, station, following, crossings)
             continue
@@ -186,7 +191,12 @@ def _along_path(wiring: Wiring, path: ForwardingPath) -> tuple[_Scheme, list[str
             member(port)
     for outermost, inner in ((stations[:1], stations[1:2]), (stations[-1:], stations[-2:-1])):
         # A path that begins (or ends) inside a VNF has come in over that VNF's link.
-        if outermost and inner and outermost[0].function is not None and outermost[0].function == inner[0].function:
+        if (
+            outermost
+            and inner
+            and outermost[0].function is not None
+            and outermost[0].function == inner[0].function
+        ):
             for port in _ports_at(wiring, outermost[0]):
                 if port.key in wiring.segment_of and port.key in crossings:
                     for peer in wiring.segment_of[port.key].ports:
@@ -214,11 +224,14 @@ def _leg(wiring: Wiring, here: Reference, there: Reference) -> tuple[Port, Port]
     return None
 
 
-def _cross(wiring: Wiring, station: Reference, following: Reference, crossings: dict[PortKey, list[Port]]) -> None:
+def _cross(
+    wiring: Wiring, station: Reference, following: Reference, crossings: dict[PortKey, list[Port]]
+) -> None:
     for port in _ports_at(wiring, station):
         for other in _ports_at(wiring, following):
             if port.key != other.key and all(
-                key in wiring.segment_of and wiring.segment_of[key].carries_routes for key in (port.key, other.key)
+                key in wiring.segment_of and wiring.segment_of[key].carries_routes
+                for key in (port.key, other.key)
             ):
                 crossings.setdefault(port.key, []).append(other)
                 crossings.setdefault(other.key, []).append(port)

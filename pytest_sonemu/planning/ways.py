@@ -29,7 +29,9 @@ class Ways:
         for link in topology.links:
             for pop in (link.a, link.b):
                 if pop not in self._hops:
-                    raise PlanningError(f"PoP link '{link.name}' ends at '{pop}', which is no PoP of the topology")
+                    raise PlanningError(
+                        f"PoP link '{link.name}' ends at '{pop}', which is no PoP of the topology"
+                    )
             self._hops[link.a].append(Hop(link, link.a, link.b))
             self._hops[link.b].append(Hop(link, link.b, link.a))
         self._trees: dict[str, dict[str, Hop]] = {}
@@ -42,8 +44,8 @@ class Ways:
         while at != source:
             if at not in tree:
                 raise PlanningError(
-                    f"{who}: no way from PoP '{source}' to PoP '{target}' in topology '{self._topology.name}';"
-                    " add a link between them or place its ends otherwise"
+                    f"{who}: no way from PoP '{source}' to PoP '{target}' in topology"
+                    f" '{self._topology.name}'; add a link between them or place its ends otherwise"
                 )
             hops.append(tree[at])
             at = tree[at].source

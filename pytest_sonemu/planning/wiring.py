@@ -100,7 +100,9 @@ class Wiring:
     segment_of: Mapping[PortKey, Segment] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        table = {port.key: segment for segment in self.segments for wire in segment.wires for port in wire.ports}
+        table = {
+            port.key: segment for segment in self.segments for wire in segment.wires for port in wire.ports
+        }
         object.__setattr__(self, "segment_of", table)
 
     def data_ports(self, endpoint: str) -> list[Port]:
@@ -132,15 +134,20 @@ def wire_service(service: NetworkService, options: ServiceOptions) -> Wiring:
 
 def _check_ids(service: NetworkService) -> None:
     seen: set[str] = set()
-    for item in (*service.functions, *service.saps):
-        if item.id in seen:
-            place = f" ({item.place})" if item.place else ""
-            raise PlanningError(f"'{item.id}' names two endpoints of service '{service.name}'{place}; rename one of them")
-        seen.add(item.id)
+    endpoints = [(function.id, function.place) for function in service.functions]
+    for name, place in (*endpoints, *((sap.id, sap.place) for sap in service.saps)):
+        if name in seen:
+            at = f" ({place})" if place else ""
+            raise PlanningError(
+                f"'{name}' names two endpoints of service '{service.name}'{at}; rename one of them"
+            )
+        seen.add(name)
     ids: set[str] = set()
     for link in service.links:
         if link.id in ids:
-            raise PlanningError(f"'{link.id}' names two virtual links of service '{service.name}'; rename one of them")
+            raise PlanningError(
+                f"'{link.id}' names two virtual links of service '{service.name}'; rename one of them"
+            )
         ids.add(link.id)
 
 
@@ -178,7 +185,9 @@ def _without_pairs(links: Sequence[VirtualLink]) -> tuple[list[VirtualLink], tup
         if link.connectivity == "E-Line" and all(ref.function is not None for ref in link.references):
             ends = frozenset(link.references)
             if ends in circuits and len(ends) == 2:
-                warnings.append(f"E-Line '{link.id}' is the same circuit as '{circuits[ends]}' and is not wired again")
+                warnings.append(
+                    f"E-Line '{link.id}' is the same circuit as '{circuits[ends]}' and is not wired again"
+                )
                 continue
             circuits[ends] = link.id
         kept.append(link)
@@ -190,9 +199,13 @@ def _check_shapes(links: Iterable[VirtualLink]) -> None:
         count = len(link.references)
         place = f" ({link.place})" if link.place else ""
         if link.connectivity == "E-Tree":
-            raise CapabilityError(f"E-Tree '{link.id}'{place} is not realised by this version yet; an E-LAN is")
+            raise CapabilityError(
+                f"E-Tree '{link.id}'{place} is not realised by this version yet; an E-LAN is"
+            )
         if link.connectivity == "E-Line" and count != 2:
-            raise PlanningError(f"E-Line '{link.id}'{place} has {count} ends, not two; with more it is an E-LAN")
+            raise PlanningError(
+                f"E-Line '{link.id}'{place} has {count} ends, not two; with more it is an E-LAN"
+            )
         if count == 0:
             raise PlanningError(f"{link.connectivity} '{link.id}'{place} has no members")
         twice = next((ref for ref in link.references if link.references.count(ref) > 1), None)
@@ -200,7 +213,9 @@ def _check_shapes(links: Iterable[VirtualLink]) -> None:
             raise PlanningError(f"virtual link '{link.id}'{place} names '{twice}' twice")
 
 
-def _is_management(link: VirtualLink, functions: Mapping[str, NetworkFunction], saps: Mapping[str, Sap]) -> bool:
+def _is_management(
+    link: VirtualLink, functions: Mapping[str, NetworkFunction], saps: Mapping[str, Sap]
+) -> bool:
     if link.management:
         return True
     points: list[str] = []
@@ -209,7 +224,10 @@ def _is_management(link: VirtualLink, functions: Mapping[str, NetworkFunction], 
             if saps[ref.point].type == "management":
                 return True
         else:
-            if any(p.id == ref.point and p.type == "management" for p in functions[ref.function].connection_points):
+            if any(
+                p.id == ref.point and p.type == "management"
+                for p in functions[ref.function].connection_points
+            ):
                 return True
             points.append(ref.point)
     return bool(points) and all(point.lower() in _MANAGEMENT_NAMES for point in points)
@@ -225,14 +243,17 @@ def _links_of_points(links: Iterable[VirtualLink]) -> dict[PortKey, str]:
             other = found.setdefault((ref.function, ref.point), link.id)
             if other != link.id:
                 raise CapabilityError(
-                    f"'{ref}' is in two virtual links, '{other}' and '{link.id}'; an interface in several links is"
-                    " not realised by this version yet: give the VNF an interface for each"
+                    f"'{ref}' is in two virtual links, '{other}' and '{link.id}'; an interface in several"
+                    " links is not realised by this version yet: give the VNF an interface for each"
                 )
     return found
 
 
 def _bare_points(
-    service: NetworkService, options: ServiceOptions, in_links: Mapping[PortKey, str], management: Mapping[str, bool]
+    service: NetworkService,
+    options: ServiceOptions,
+    in_links: Mapping[PortKey, str],
+    management: Mapping[str, bool],
 ) -> dict[str, tuple[str, str]]:
     """Transparent VNF -> the two points it joins."""
     result: dict[str, tuple[str, str]] = {}
@@ -261,7 +282,10 @@ def _bare_points(
 
 
 def _function_ports(
-    function: NetworkFunction, in_links: Mapping[PortKey, str], management: Mapping[str, bool], bare: Sequence[str]
+    function: NetworkFunction,
+    in_links: Mapping[PortKey, str],
+    management: Mapping[str, bool],
+    bare: Sequence[str],
 ) -> tuple[Port, ...]:
     names = interface_names(function.id, function.connection_points)
     ports = []
@@ -292,7 +316,7 @@ def _sap_ports(sap: Sap, links: Sequence[VirtualLink], management: Mapping[str, 
         return (Port(sap.id, "sap", sap.id, names[sap.id], management=sap.type == "management"),)
     return tuple(
         Port(sap.id, "sap", point, names[point], link=link, management=management[link])
-        for point, link in zip(points, mine)
+        for point, link in zip(points, mine, strict=True)
     )
 
 
@@ -308,7 +332,9 @@ def _wires(
     wires = []
     for link in links:
         ends = [
-            by_key[ref.function, ref.point] if ref.function is not None else sap_ports[ref.point, link.id].pop(0)
+            by_key[ref.function, ref.point]
+            if ref.function is not None
+            else sap_ports[ref.point, link.id].pop(0)
             for ref in link.references
         ]
         wires.append(Wire(link, tuple(ends), management[link.id]))
