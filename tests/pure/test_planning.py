@@ -362,7 +362,7 @@ def test_environment_limits_and_mounts() -> None:
 
 
 def test_sysctls_of_a_vnf_win_over_the_plans() -> None:
-    asked = {"net.ipv4.tcp_ecn": 1, "net/ipv4/ip_forward": 0}
+    asked = {"net.ipv4.tcp_ecn": 1, "net.ipv4.ip_forward": 0}
     made = plan(empty_service(), vnfs={"empty_vnf2": {"sysctls": asked}})
     assert dict(endpoint(made, "empty_vnf2").sysctls) == {"net.ipv4.ip_forward": "0", "net.ipv4.tcp_ecn": "1"}
     assert dict(endpoint(made, "input").sysctls) == {"net.ipv4.ip_forward": "0"}
