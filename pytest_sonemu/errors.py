@@ -11,7 +11,8 @@
     ├── EmulationError         a step of boot, start, stop or wiring failed
     │   ├── ImageError         an image cannot be had
     │   ├── NotReadyError      a VNF did not become ready, or ended while starting
-    │   └── BedGoneError       the test bed has ended
+    │   ├── BedGoneError       the test bed has ended
+    │   └── UndoError          what a test changed could not be changed back
     ├── NotFoundError          no such VNF, SAP, link, connection point, bed or instance
     ├── ProbeError             a probe could not be carried out
     └── SettingsError          an option, marker or setting that cannot be used
@@ -89,6 +90,16 @@ class NotReadyError(EmulationError):
 
 class BedGoneError(EmulationError):
     """The test bed that a handle belongs to has ended."""
+
+
+class UndoError(EmulationError):
+    """What a test changed through its handles could not be changed back; the instance is not shared on."""
+
+    @classmethod
+    def of(cls, failures: Iterable[object]) -> UndoError:
+        """One error for all steps that failed."""
+        lines = [str(failure) for failure in failures]
+        return cls("\n  ".join([f"{len(lines)} of the changes could not be undone:", *lines]))
 
 
 class NotFoundError(SonemuError, LookupError):

@@ -102,7 +102,6 @@ class VirtualLink:
     mtu: int | None = None
     management: bool = False
     place: Place | None = field(default=None, compare=False)
-    management: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,7 +185,9 @@ class _Probe:
         spot, address = self._target.spot, self._target.address
         if spot is None:
             raise ProbeError(f"listen=True needs a target in this instance; {address} is nobody's here")
-        sock = stack.enter_context(self._factory.socket(self._plan.instance, spot.endpoint.id, self._family, self._type))
+        sock = stack.enter_context(
+            self._factory.socket(self._plan.instance, spot.endpoint.id, self._family, self._type)
+        )
         sock.setblocking(False)
         try:
             if self._protocol == "tcp":

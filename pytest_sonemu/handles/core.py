@@ -16,7 +16,9 @@ from pytest_sonemu.planning.option_models import ServiceOptions
 from pytest_sonemu.planning.plan import DeploymentPlan
 
 if TYPE_CHECKING:
-    from docker import APIClient, DockerClient
+    from docker import DockerClient as DockerObjects
+
+    from pytest_sonemu.emulation.docker_api import DockerClient
 
     from pytest_sonemu.handles.observer import Observer
 
@@ -29,13 +31,13 @@ class BedCore:
         self._docker_host = docker_host
         self._lock = threading.RLock()
         self._instances: dict[str, InstanceCore] = {}
-        self._docker: APIClient | None = None
+        self._docker: DockerClient | None = None
         self._observer: Observer | None = None
         # An exec costs a core 61 ms: twenty health commands at once would keep the others from starting.
         self.health_slots = threading.Semaphore(2)
 
     @property
-    def docker(self) -> APIClient:
+    def docker(self) -> DockerClient:
         """Docker by this user's own rights. Raises MachineError where it cannot be reached."""
         from pytest_sonemu.emulation import docker_api
 
@@ -44,11 +46,11 @@ class BedCore:
                 self._docker = docker_api.connect(self._docker_host)
             return self._docker
 
-    def high_level_docker(self) -> DockerClient:
+    def docker_objects(self) -> DockerObjects:
         """The docker package's objects, for `vnf.container`."""
-        from docker import DockerClient
+        from docker import DockerClient as DockerObjects
 
-        client = DockerClient.__new__(DockerClient)
+        client = DockerObjects.__new__(DockerObjects)
         client.api = self.docker
         return client
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Endpoint:
     """An endpoint of a running service, as one view sees it.
 
-        web = service.vnf("web")
-        assert web.ping("input").loss == 0
+    web = service.vnf("web")
+    assert web.ping("input").loss == 0
     """
 
     def __init__(self, core: InstanceCore, plan: EndpointPlan, undo: UndoStack) -> None:
@@ -34,7 +34,9 @@ class Endpoint:
 
     def __repr__(self) -> str:
         addresses = ", ".join(
-            f"{interface.name} {address.ip}" for interface in self._plan.interfaces for address in interface.addresses
+            f"{interface.name} {address.ip}"
+            for interface in self._plan.interfaces
+            for address in interface.addresses
         )
         return f"<{type(self).__name__} {self.id} in {self.pop}: {addresses or 'no address'}>"
 
@@ -117,6 +119,7 @@ class Endpoint:
         bed = self._core.bed
         return connect(
             bed.client,
+            bed.observer,
             self._core.plan,
             self.id,
             target,
@@ -124,7 +127,6 @@ class Endpoint:
             udp=udp,
             listen=listen,
             timeout=timeout,
-            observer=bed.observer,
         )
 
     def session(self) -> requests.Session:
@@ -132,26 +134,27 @@ class Endpoint:
 
         It is closed with its view.
         """
-        from pytest_sonemu.handles.http import session
-
-        made = session(self._core.bed.client, self._core.plan.instance, self.id, self._resolve)
+        made = self._session()
         self._undo.push(made.close, f"HTTP session of {self.id}")
         return made
 
-    def http(self, url: str, *, method: str = "GET", timeout: float = 5.0, **arguments: Any) -> requests.Response:
+    def http(
+        self, url: str, *, method: str = "GET", timeout: float = 5.0, **arguments: Any
+    ) -> requests.Response:
         """One HTTP request from this endpoint: `sap.http("http://server/")`. Raises what requests raises.
 
         `arguments` are those of `requests.request`.
         """
-        from pytest_sonemu.handles.http import session
-
         if not urlsplit(url).scheme:
             url = f"http://{url}"
-        with session(self._core.bed.client, self._core.plan.instance, self.id, self._resolve) as once:
+        with self._session() as once:
             return once.request(method, url, timeout=timeout, **arguments)
 
     def socket(
-        self, family: int = sockets.AF_INET, type: int = sockets.SOCK_STREAM, protocol: int = 0  # noqa: A002
+        self,
+        family: int = sockets.AF_INET,
+        type: int = sockets.SOCK_STREAM,
+        protocol: int = 0,  # noqa: A002
     ) -> sockets.socket:
         """A socket of this endpoint's network namespace; it is closed with its view.
 
@@ -171,8 +174,11 @@ class Endpoint:
 
         return run_program(self._core.bed.client, self._core.plan.instance, self.id, argv, timeout)
 
-    def _resolve(self, name: str) -> str:
-        return str(find_target(self._core.plan, name, self._plan).address)
+    def _session(self) -> requests.Session:
+        from pytest_sonemu.handles.http import plan_resolver, session
+
+        resolve = plan_resolver(self._core.plan, self._plan)
+        return session(self._core.bed.client, self._core.plan.instance, self.id, resolve)
 
     def _interface(self, connection_point: str | None) -> InterfacePlan:
         if connection_point is not None:

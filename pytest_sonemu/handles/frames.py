@@ -146,6 +146,14 @@ def icmp_words(version: int, kind: int, code: int) -> str:
     """An ICMP error in words: "port unreachable"."""
     if version == 6:
         known = {2: "packet too big", 3: "hop limit exceeded", 4: "parameter problem"}
-        return _UNREACHABLE_V6.get(code, f"unreachable ({code})") if kind == 1 else known.get(kind, f"ICMPv6 {kind}/{code}")
+        return (
+            _UNREACHABLE_V6.get(code, f"unreachable ({code})")
+            if kind == 1
+            else known.get(kind, f"ICMPv6 {kind}/{code}")
+        )
     known = {4: "source quench", 5: "redirect", 11: "time to live exceeded", 12: "parameter problem"}
-    return _UNREACHABLE.get(code, f"unreachable ({code})") if kind == 3 else known.get(kind, f"ICMP {kind}/{code}")
+    return (
+        _UNREACHABLE.get(code, f"unreachable ({code})")
+        if kind == 3
+        else known.get(kind, f"ICMP {kind}/{code}")
+    )

@@ -37,7 +37,9 @@ def session(
     """
     made = _Session(timeout)
     made.trust_env = False
-    adapter = _Adapter(lambda family: factory.socket(instance, endpoint, family, socket.SOCK_STREAM), endpoint, resolve)
+    adapter = _Adapter(
+        lambda family: factory.socket(instance, endpoint, family, socket.SOCK_STREAM), endpoint, resolve
+    )
     made.mount("http://", adapter)
     made.mount("https://", adapter)
     return made
@@ -117,11 +119,3 @@ class _Adapter(HTTPAdapter):
             sock.close()
             raise NewConnectionError(connection, f"{where}: {error.strerror or error}") from error
         return sock
-
-
-def get(
-    factory: SocketFactory, plan: DeploymentPlan, source: EndpointPlan, url: str, method: str = "GET", **kwargs: Any
-) -> requests.Response:
-    """One request on a connection of its own, which is closed afterwards."""
-    with closing(session(factory, plan.instance, source.id, plan_resolver(plan, source))) as once:
-        return once.request(method, url, **kwargs)

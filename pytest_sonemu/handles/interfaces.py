@@ -21,7 +21,10 @@ def as_interfaces(
     endpoint: EndpointPlan, links: Iterable[LinkInfo], addresses: Iterable[AddressInfo]
 ) -> tuple[Interface, ...]:
     """What the kernel says, joined with what was planned (pure)."""
-    planned = {interface.name: (place, interface.connection_point) for place, interface in enumerate(endpoint.interfaces)}
+    planned = {
+        interface.name: (place, interface.connection_point)
+        for place, interface in enumerate(endpoint.interfaces)
+    }
     known = list(addresses)
     found = sorted(
         (link for link in links if not link.loopback),

@@ -12,7 +12,7 @@ from pytest_sonemu.planning.plan import LinkPlan, Network, Realisation
 class Link:
     """A virtual link as one view sees it.
 
-        before = service.link("link-1").stats()
+    before = service.link("link-1").stats()
     """
 
     def __init__(self, core: InstanceCore, plan: LinkPlan, undo: UndoStack) -> None:

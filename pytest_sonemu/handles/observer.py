@@ -220,7 +220,9 @@ class Watch:
             os.close(self._event)
 
 
-def _frame(data: bytes, messages: list[tuple[int, int, bytes]], address: tuple[str, int, int, int, bytes]) -> Frame:
+def _frame(
+    data: bytes, messages: list[tuple[int, int, bytes]], address: tuple[str, int, int, int, bytes]
+) -> Frame:
     seconds, tag = time.time(), None
     for level, kind, value in messages:
         if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:

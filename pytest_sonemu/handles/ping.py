@@ -17,7 +17,16 @@ from pytest_sonemu.errors import ProbeError
 from pytest_sonemu.handles.factory import SocketFactory
 from pytest_sonemu.handles.frames import icmp_words
 from pytest_sonemu.handles.results import PingResult, Rtt
-from pytest_sonemu.handles.targets import Family, Place, Spot, Target, find_spot, find_target, name_of, source_address
+from pytest_sonemu.handles.targets import (
+    Family,
+    Place,
+    Spot,
+    Target,
+    find_spot,
+    find_target,
+    name_of,
+    source_address,
+)
 from pytest_sonemu.planning.plan import DeploymentPlan
 from pytest_sonemu.units import seconds
 
@@ -56,14 +65,18 @@ def ping(
     Raises NotFoundError for an unknown source or target, ProbeError for arguments that cannot be used.
     """
     if count < 1 or not 0 <= size <= _MOST_BYTES:
-        raise ProbeError(f"ping needs a count of 1 or more and a size from 0 to {_MOST_BYTES}, not {count} and {size}")
+        raise ProbeError(
+            f"ping needs a count of 1 or more and a size from 0 to {_MOST_BYTES}, not {count} and {size}"
+        )
     start = find_spot(plan, source)
     end = find_target(plan, target, start.endpoint, family)
     version = end.address.version
     sock = (
         factory.socket(plan.instance, start.endpoint.id, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         if version == 4
-        else factory.socket(plan.instance, start.endpoint.id, socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+        else factory.socket(
+            plan.instance, start.endpoint.id, socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6
+        )
     )
     with sock:
         _prepare(sock, version, df, ttl)
@@ -134,7 +147,9 @@ class _Pinger:
                 self.measured_from = len(self.echoes)
                 due = time.monotonic()
                 continue
-            if len(self.measured) == count and (now >= deadline or all(echo.settled for echo in self.measured)):
+            if len(self.measured) == count and (
+                now >= deadline or all(echo.settled for echo in self.measured)
+            ):
                 return
             until = due if len(self.measured) < count else deadline
             poll.poll(max(0.0, until - time.monotonic()) * 1e3)

@@ -124,7 +124,11 @@ class PathVerdict:
         _no_truth_value("PathVerdict", "open", self)
 
     def __str__(self) -> str:
-        return "open" if self.open else f"ended at {self.ended_at}{' on the way back' if self.way == 'back' else ''}"
+        return (
+            "open"
+            if self.open
+            else f"ended at {self.ended_at}{' on the way back' if self.way == 'back' else ''}"
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -182,13 +186,24 @@ class InterfaceStats:
     tx_dropped: int = 0
 
     def __add__(self, other: InterfaceStats) -> InterfaceStats:
-        return InterfaceStats(*(mine + theirs for mine, theirs in zip(self._figures(), other._figures(), strict=True)))
+        return InterfaceStats(
+            *(mine + theirs for mine, theirs in zip(self._figures(), other._figures(), strict=True))
+        )
 
     def __sub__(self, other: InterfaceStats) -> InterfaceStats:
-        return InterfaceStats(*(mine - theirs for mine, theirs in zip(self._figures(), other._figures(), strict=True)))
+        return InterfaceStats(
+            *(mine - theirs for mine, theirs in zip(self._figures(), other._figures(), strict=True))
+        )
 
     def _figures(self) -> tuple[int, ...]:
-        return (self.rx_packets, self.rx_bytes, self.rx_dropped, self.tx_packets, self.tx_bytes, self.tx_dropped)
+        return (
+            self.rx_packets,
+            self.rx_bytes,
+            self.rx_dropped,
+            self.tx_packets,
+            self.tx_bytes,
+            self.tx_dropped,
+        )
 
     def __repr__(self) -> str:
         return (
@@ -288,7 +303,9 @@ class CommandResult:
         if self.ok:
             return self
         said = "\n".join(f"  {line}" for line in (self.stderr or self.stdout).splitlines()[-10:])
-        raise ProbeError(f"{self._headline()}{':' if said else ', and wrote nothing'}{chr(10) if said else ''}{said}")
+        raise ProbeError(
+            f"{self._headline()}{':' if said else ', and wrote nothing'}{chr(10) if said else ''}{said}"
+        )
 
     def __bool__(self) -> NoReturn:
         _no_truth_value("CommandResult", "ok", self)

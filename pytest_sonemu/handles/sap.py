@@ -8,7 +8,7 @@ from pytest_sonemu.handles.endpoint import Endpoint
 class Sap(Endpoint):
     """A service access point: where a test stands as the service's user.
 
-        assert service.sap("input").http("http://server/").status_code == 200
+    assert service.sap("input").http("http://server/").status_code == 200
     """
 
 

@@ -47,15 +47,24 @@ def label(endpoint: EndpointPlan, interface: InterfacePlan) -> str:
 
 def stations(plan: DeploymentPlan) -> dict[str, Station]:
     """Every outer end of an instance by its name in the fabric."""
-    macs = {interface.outer: interface.mac.lower() for endpoint in plan.endpoints for interface in endpoint.interfaces}
+    macs = {
+        interface.outer: interface.mac.lower()
+        for endpoint in plan.endpoints
+        for interface in endpoint.interfaces
+    }
     strangers: dict[str, frozenset[str]] = {}
     for link in plan.links:
         for end in link.ends:
-            others = frozenset(macs[other.outer] for other in link.ends if other.outer in macs) - {macs.get(end.outer)}
+            others = frozenset(macs[other.outer] for other in link.ends if other.outer in macs) - {
+                macs.get(end.outer)
+            }
             strangers[end.outer] = strangers.get(end.outer, frozenset()) | others
     return {
         interface.outer: Station(
-            endpoint.id, label(endpoint, interface), interface.link, strangers.get(interface.outer, frozenset())
+            endpoint.id,
+            label(endpoint, interface),
+            interface.link,
+            strangers.get(interface.outer, frozenset()),
         )
         for endpoint in plan.endpoints
         for interface in endpoint.interfaces
@@ -82,7 +91,11 @@ class Tracker:
         """("first" or "answer", what it is), or None for a packet of somebody else."""
         if packet.about is not None:
             about = packet.about
-            return ("answer", packet.icmp) if self._flow(about) in self._flows and about.protocol == self.protocol else None
+            return (
+                ("answer", packet.icmp)
+                if self._flow(about) in self._flows and about.protocol == self.protocol
+                else None
+            )
         if packet.protocol != self.protocol:
             return None
         if self.protocol == TCP:

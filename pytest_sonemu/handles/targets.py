@@ -96,8 +96,12 @@ def find_target(
         raise ProbeError(_no_address(spot, family))
     chosen = candidates if len(candidates) == 1 else _nearest(plan, candidates, source)
     if len(chosen) != 1:
-        listing = ", ".join(f"{spot.endpoint.id}:{interface.name} ({address})" for interface, address in candidates)
-        seen_from = f", and the plan's routes of {source.id} do not lead to just one of them" if source else ""
+        listing = ", ".join(
+            f"{spot.endpoint.id}:{interface.name} ({address})" for interface, address in candidates
+        )
+        seen_from = (
+            f", and the plan's routes of {source.id} do not lead to just one of them" if source else ""
+        )
         raise ProbeError(f"{spot} has several addresses{seen_from}; name one: {listing}")
     interface, chosen_address = chosen[0]
     return Target(str(spot), chosen_address, Spot(spot.endpoint, interface))
@@ -174,7 +178,9 @@ def _interface(endpoint: EndpointPlan, name: str) -> InterfacePlan:
         if name in (interface.name, interface.connection_point):
             return interface
     raise NotFoundError(
-        f"connection point of {endpoint.id}", name, (interface.connection_point for interface in endpoint.interfaces)
+        f"connection point of {endpoint.id}",
+        name,
+        (interface.connection_point for interface in endpoint.interfaces),
     )
 
 

@@ -207,5 +207,3 @@ def _topology(given: str | Path | Topology | None) -> Topology:
     from pytest_sonemu.topology.read import read_topology
 
     return read_topology(given)
-
-

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Vnf(Endpoint):
     """A VNF as one view sees it; what is changed through it is changed back when the view ends.
 
-        fw = service.vnf("fw")
-        assert "drop" in fw.exec("nft list ruleset").stdout
+    fw = service.vnf("fw")
+    assert "drop" in fw.exec("nft list ruleset").stdout
     """
 
     @property
@@ -30,7 +30,7 @@ class Vnf(Endpoint):
     @property
     def container(self) -> Container:
         """The docker package's own object, for all that is not offered here."""
-        return self._core.bed.high_level_docker().containers.get(self.state.id)
+        return self._core.bed.docker_objects().containers.get(self.state.id)
 
     @property
     def image(self) -> str:
@@ -49,7 +49,7 @@ class Vnf(Endpoint):
         *,
         check: bool = False,
         timeout: float | None = 60.0,
-        user: str | None = None,
+        user: str = "",
         env: Mapping[str, str] | None = None,
         stdin: str | bytes | None = None,
     ) -> CommandResult:

@@ -1,0 +1,89 @@
+"""What a test changed through its handles, and how it is changed back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pytest_sonemu.errors import EmulationError, UndoError
+
+
+@dataclass(frozen=True, slots=True)
+class UndoFailure:
+    """A step that could not be undone."""
+
+    label: str
+    error: Exception
+
+    def __str__(self) -> str:
+        return f"{self.label}: {type(self.error).__name__}: {self.error}"
+
+
+class UndoStack:
+    """Steps that take back what one view changed; the last change is taken back first.
+
+    Thread-safe: two threads of a test may push at the same time.
+
+        stack = UndoStack()
+        stack.push(link.up, "link-1 up")
+        failures = stack.close()
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[str, Callable[[], object]]] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What stands to be undone, in the order in which it was done."""
+        with self._lock:
+            return tuple(label for label, _ in self._steps)
+
+    def push(self, step: Callable[[], object], label: str = "") -> None:
+        """Call `step` when the view ends. Raises EmulationError if it has ended: nothing would undo it."""
+        with self._lock:
+            if self._closed:
+                raise EmulationError(f"the view has ended, '{label or _name(step)}' would never be undone")
+            self._steps.append((label or _name(step), step))
+
+    def close(self) -> tuple[UndoFailure, ...]:
+        """Undo everything, also after a step failed; the failures, first to last. A second call does nothing.
+
+        Ctrl-C passes at once.
+        """
+        with self._lock:
+            self._closed = True
+        return self._unwind(0)
+
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        """Undo at the end of a `with` block what was done inside it. Raises UndoError."""
+        floor = len(self._steps)
+        try:
+            yield
+        finally:
+            failures = self._unwind(floor)
+        if failures:
+            raise UndoError.of(failures)
+
+    def _unwind(self, floor: int) -> tuple[UndoFailure, ...]:
+        failures: list[UndoFailure] = []
+        while True:
+            with self._lock:
+                if len(self._steps) <= floor:
+                    return tuple(failures)
+                label, step = self._steps.pop()
+            try:
+                step()
+            except Exception as error:  # reported by the caller: the remaining steps must run too
+                failures.append(UndoFailure(label, error))
+
+
+def _name(step: Callable[[], object]) -> str:
+    return getattr(step, "__qualname__", None) or repr(step)
