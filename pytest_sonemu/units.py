@@ -50,7 +50,7 @@ def share(value: float | str) -> float:
 def _quantity(
     value: float | str, units: dict[str, float], kind: str, examples: str, *, fold: bool = False
 ) -> float:
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"{value!r} is not a {kind}; write it like {examples}")
     if isinstance(value, (int, float)):
         number, factor = float(value), 1.0

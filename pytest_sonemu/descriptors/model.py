@@ -152,10 +152,7 @@ class NetworkFunction:
             object.__setattr__(self, attribute, value)
 
         if not self.connection_points:
-            put(
-                "connection_points",
-                tuple(ConnectionPoint(name) for name in self.interfaces or ("input", "output")),
-            )
+            put("connection_points", tuple(ConnectionPoint(name) for name in self.interfaces))
         put("interfaces", tuple(point.id for point in self.connection_points))
         if not self.name:
             put("name", self.id)

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_sonemu.descriptors.findings import Findings
+from pytest_sonemu.errors import TopologyError
+from pytest_sonemu.topology.model import Host, PoP, PopLink, SapSite, Topology
+from pytest_sonemu.topology.read import as_json, from_json, read_topology, topology_of
+
+FULL = """\
+name: lab
+pops:
+  pop1: {cpu: 2, memory: 4G}
+  pop2:
+  "no": {cpu: 0.5}
+links:
+  - [pop1, pop2]
+  - {between: [pop2, no], delay: 10ms, rate: 100Mbit, loss: 1%, mtu: 9000}
+hosts:
+  h1: pop1
+  h2: {pop: pop2}
+saps:
+  input: {pop: pop1, image: "web:dev", uplink: nat}
+  output:
+images:
+  "sonatanfv/*": sonemu/vnf-base
+fabric: openvswitch
+"""
+
+
+def read(text: str) -> Topology:
+    findings = Findings()
+    topology = topology_of(text.encode(), "t.yml", findings)
+    assert topology is not None
+    assert not findings.failed, list(findings)
+    return topology
+
+
+def faults(text: str) -> list[str]:
+    findings = Findings()
+    topology_of(text.encode(), "t.yml", findings)
+    return [str(finding) for finding in findings]
+
+
+def test_everything_a_topology_can_say(tmp_path: Path) -> None:
+    path = tmp_path / "two-pops.yml"
+    path.write_text(FULL)
+    assert read_topology(path) == Topology(
+        pops=(PoP("pop1", 2.0, 4 * 1024**3), PoP("pop2"), PoP("no", 0.5)),
+        links=(
+            PopLink("pop1", "pop2"),
+            PopLink("pop2", "no", delay=0.01, rate=100_000_000, loss=0.01, mtu=9000),
+        ),
+        hosts=(Host("h1", "pop1"), Host("h2", "pop2")),
+        saps=(SapSite("input", "pop1", "web:dev", "nat"), SapSite("output")),
+        images={"sonatanfv/*": "sonemu/vnf-base"},
+        fabric="openvswitch",
+        name="lab",
+        origin=str(path),
+    )
+
+
+def test_a_list_of_names_is_enough_and_the_file_names_the_topology(tmp_path: Path) -> None:
+    path = tmp_path / "two-pops.yml"
+    path.write_text("pops: [pop1, pop2]\nlinks: [[pop1, pop2]]\n")
+    topology = read_topology(path)
+    assert (topology.name, [pop.name for pop in topology.pops]) == ("two-pops", ["pop1", "pop2"])
+    assert not topology.links[0].shaped
+    assert read("pops:\n  - name: pop1\n    cpu: 2\n  - pop2\n").pops == (PoP("pop1", 2.0), PoP("pop2"))
+
+
+def test_all_faults_come_at_once_each_with_its_place() -> None:
+    text = """\
+popz: 1
+pops: {pop1: {cpus: 2}, pop2: {cpu: lots}}
+links:
+  - [pop1, pop3]
+  - [pop1, pop1]
+  - {between: [pop1, pop2], delay: 10 parsecs}
+  - [pop2, pop1]
+  - {betwen: [pop1, pop2]}
+hosts: {h1: popp1}
+saps: {h1: pop1}
+fabric: ovs
+"""
+    found = faults(text)
+    expected = [
+        "t.yml:1:1: error[topology_shape]: unknown key 'popz' in the topology (did you mean 'pops'?)",
+        "t.yml:2:15: error[topology_value]: unknown key 'cpus' in PoP 'pop1' (did you mean 'cpu'?)",
+        "t.yml:2:37: error[topology_value]: 'cpu' of PoP 'pop2' is 'lots', not a number of 0 or more",
+        "t.yml:4:12: error[topology_link]: no PoP 'pop3' (did you mean 'pop2'?)",
+        "t.yml:5:5: error[topology_link]: a link from PoP 'pop1' to itself",
+        (
+            "t.yml:6:36: error[topology_value]: 'delay': '10 parsecs' is not a time;"
+            " write it like 50ms, 2s, 1min"
+        ),
+        "t.yml:7:5: error[topology_duplicate]: PoPs 'pop2' and 'pop1' are linked twice (first in line 6)",
+        "t.yml:8:5: error[topology_link]: a PoP link has no 'between' (did you mean 'betwen'?)",
+        "t.yml:8:6: error[topology_link]: unknown key 'betwen' in a PoP link (did you mean 'between'?)",
+        "t.yml:9:13: error[topology_link]: no PoP 'popp1' (did you mean 'pop1'?)",
+        "t.yml:10:8: error[topology_duplicate]: the name of SAP 'h1' is taken (first in line 9)",
+        "t.yml:11:9: error[topology_value]: fabric 'ovs' is not known (one of auto, openvswitch)",
+    ]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "is nothing, not a mapping"),
+        ("links: []", "has no PoPs"),
+        ("pops: 3", "not a mapping or a list"),
+        ("pops: [a, a]", "named twice"),
+        ("pops: {a: 1, a: 2}", "written twice"),
+        ("pops: [a b]", "cannot be the name"),
+        ("pops: [a, b]\nlinks: [[a, b, a]]", "3 ends, not two"),
+        ("pops: [a, b]\nlinks: [a-b]", "write [pop1, pop2]"),
+        ("pops: [a, b]\nlinks: [{between: [a, b], mtu: 12}]", "whole number from 68"),
+        ("pops: [a, b]\nlinks: [{between: [a, b], rate: 0}]", "nothing would pass"),
+        ("pops: [a, b]\nlinks: [{between: [a, b], loss: 120%}]", "more than 100 %"),
+        ("pops: [a]\nhosts: {h: }", "has no PoP"),
+        ("pops: [a]\nimages: [x]", "not a mapping"),
+        ("pops: {a: {memory: 4 elephants}}", "not a size"),
+    ],
+)
+def test_faults(text: str, named: str) -> None:
+    assert any(named in fault for fault in faults(text)), faults(text)
+
+
+def test_what_cannot_be_read_raises_with_its_findings(tmp_path: Path) -> None:
+    with pytest.raises(TopologyError, match="No such file"):
+        read_topology(tmp_path / "none.yml")
+    path = tmp_path / "t.yml"
+    path.write_text("pops: [a]\nlinks: [[a, b]]\n")
+    with pytest.raises(
+        TopologyError, match=r"1 error\n.*t\.yml:2:13: error\[topology_link\]: no PoP 'b'"
+    ) as caught:
+        read_topology(path)
+    assert len(caught.value.findings) == 1
+
+
+def test_json_and_back() -> None:
+    for topology in (Topology(), read(FULL)):
+        assert from_json(as_json(topology)) == topology
+    for text in ("", "[]", "{}", '{"pops": [{"nom": 1}]}'):
+        with pytest.raises(TopologyError):
+            from_json(text)
+
+
+_value = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["a", "b", "1s", "x y", "10%"]),
+    lambda v: (
+        st.lists(v, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["name", "between", "delay", "cpu", "memory", "mtu", "loss", "pop", "a"]), v
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["pops", "links", "hosts", "saps", "images", "fabric", "name"]), _value)
+)
+def test_no_topology_makes_a_traceback(data: dict[str, object]) -> None:
+    import yaml
+
+    findings = Findings()
+    topology = topology_of(yaml.safe_dump({"pops": ["a", "b"], **data}).encode(), "t.yml", findings)
+    if topology is not None and not findings.failed:
+        assert from_json(as_json(topology)) == topology
