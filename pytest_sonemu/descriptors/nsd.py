@@ -17,7 +17,6 @@ from pytest_sonemu.descriptors.model import (
     NetworkFunction,
     NetworkService,
     Place,
-    PointType,
     Reference,
     Sap,
     VirtualLink,
@@ -76,7 +75,7 @@ def read_nsd(
     saps = _saps(section, functions, findings)
     resolver = _Resolver(functions, unknown, saps, findings)
     links = _circuits(read_links(section, findings, "the service", resolver.resolve), findings)
-    links = [_with_management(link, functions, saps) for link in links]
+    links = _with_management(links, functions, saps)
     _check_use(saps, links, findings)
     return NetworkService(
         name=name,
@@ -279,13 +278,18 @@ def _circuits(links: list[VirtualLink], findings: Findings) -> list[VirtualLink]
 
 
 def _with_management(
-    link: VirtualLink, functions: Mapping[str, NetworkFunction], saps: Mapping[str, Sap]
-) -> VirtualLink:
-    types: dict[tuple[str | None, str], PointType] = {(None, sap.id): sap.type for sap in saps.values()}
+    links: list[VirtualLink], functions: Mapping[str, NetworkFunction], saps: Mapping[str, Sap]
+) -> list[VirtualLink]:
+    """The links, those marked that have a SAP or connection point of type management."""
+    ends: set[tuple[str | None, str]] = {(None, sap.id) for sap in saps.values() if sap.type == "management"}
     for vnf_id, vnf in functions.items():
-        types |= {(vnf_id, point.id): point.type for point in vnf.connection_points}
-    management = any(types.get((end.function, end.point)) == "management" for end in link.references)
-    return replace(link, management=True) if management else link
+        ends |= {(vnf_id, point.id) for point in vnf.connection_points if point.type == "management"}
+    return [
+        replace(link, management=True)
+        if any((end.function, end.point) in ends for end in link.references)
+        else link
+        for link in links
+    ]
 
 
 def _check_use(saps: Mapping[str, Sap], links: list[VirtualLink], findings: Findings) -> None:

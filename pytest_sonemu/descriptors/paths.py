@@ -28,6 +28,10 @@ def read_paths(
         if isinstance(node.value, dict) and "id" in node.value
     }
     named: set[str] = set()
+    links_of: dict[Reference, set[str]] = {}
+    for link in links:
+        for end in link.references:
+            links_of.setdefault(end, set()).add(link.id)
     graphs = section.sections("forwarding_graphs", "a forwarding graph", level="warning")
     for graph in graphs:
         graph_id = graph.text("fg_id", "fg_name") or "?"
@@ -38,7 +42,7 @@ def read_paths(
         for path in graph.sections("network_forwarding_paths", "a forwarding path", level="warning"):
             found = _path(path, graph_id, find, findings)
             if found is not None:
-                _check_path(found, links, findings)
+                _check_path(found, links_of, findings)
                 yield found
     left_out = [link.id for link in links if link.id not in named]
     if named and left_out:
@@ -105,7 +109,7 @@ def _path(path: Section, graph_id: str, find: Find, findings: Findings) -> Forwa
     return ForwardingPath(path_id, tuple(reference for _, reference in stations), path.place)
 
 
-def _check_path(path: ForwardingPath, links: Sequence[VirtualLink], findings: Findings) -> None:
+def _check_path(path: ForwardingPath, links_of: Mapping[Reference, set[str]], findings: Findings) -> None:
     place = path.place or Place("")
     stations = path.references
     if len(set(stations)) < len(stations):
@@ -115,9 +119,8 @@ def _check_path(path: ForwardingPath, links: Sequence[VirtualLink], findings: Fi
     if len(stations) % 2:
         message = f"path '{path.id}' has an odd number of stations"
         findings.warning("evt_nsd_top_fwgraph_cpoints_odd", message, place)
-    joined = {(a, b) for link in links for a in link.references for b in link.references if a != b}
     for here, there in pairwise(stations):
         inside = here.function is not None and here.function == there.function
-        if not inside and (here, there) not in joined:
+        if not inside and links_of.get(here, set()).isdisjoint(links_of.get(there, ())):
             message = f"path '{path.id}' goes from '{here}' to '{there}', but no virtual link joins them"
             findings.warning("evt_nsd_top_fwpath_disrupted", message, there.place or place)
