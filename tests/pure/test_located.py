@@ -97,8 +97,7 @@ def test_no_bytes_make_a_traceback(data: bytes) -> None:
         node.places()
 
 
-# YAML reads these as line ends, and PyYAML writes them all the same.
-_text = st.text(st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029"), max_size=10)
+_text = st.text(st.characters(codec="utf-8"), max_size=10)
 _data = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**20), 10**20) | _text,
     lambda inner: (
@@ -110,4 +109,5 @@ _data = st.recursive(
 
 @given(_data)
 def test_what_yaml_writes_is_read_back(data: object) -> None:
-    assert read(yaml.safe_dump(data, allow_unicode=True)).plain() == data
+    # In quotes throughout: PyYAML writes YAML 1.1, where 0E0 without them is a text.
+    assert read(yaml.safe_dump(data, default_style='"')).plain() == data
