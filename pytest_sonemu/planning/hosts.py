@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from pytest_sonemu.planning.addressing import Addressing
-from pytest_sonemu.planning.plan import Address, RoutePlan
+from pytest_sonemu.planning.plan import Address, Network, RoutePlan
 from pytest_sonemu.planning.wiring import Port, Wiring
 
 LOOPBACK = IPv4Address("127.0.0.1")
@@ -33,6 +33,11 @@ def hosts_tables(
     to (the nearest), else for the one on a shared management link, else for the first there is.
     """
     known = {endpoint: _known(wiring, addressing, ports) for endpoint, ports in wiring.ports.items()}
+    segment_of: dict[Network, str] = {
+        network: segment.lead.id
+        for segment in wiring.segments
+        for network in addressing.subnets[segment.lead.id]
+    }
     tables: dict[str, tuple[tuple[str, Address], ...]] = {}
     for endpoint, own in known.items():
         ordered = sorted(own, key=lambda one: one.management)
@@ -41,9 +46,11 @@ def hosts_tables(
             (endpoint, ordered[0].address if ordered else _OWN_NAME_WITHOUT_ADDRESS),
         ]
         shared = {one.segment for one in own}
+        reached = [segment_of.get(route.destination, "") for route in routes.get(endpoint, ())]
+        nearness = {segment: rank for rank, segment in enumerate(reached)}
         for other, theirs in known.items():
             if other != endpoint and theirs:
-                rows.append((other, _choose(theirs, shared, routes.get(endpoint, ()))))
+                rows.append((other, _choose(theirs, shared, nearness)))
         tables[endpoint] = tuple(rows)
     return tables
 
@@ -57,15 +64,14 @@ def _known(wiring: Wiring, addressing: Addressing, ports: Sequence[Port]) -> lis
     return found
 
 
-def _choose(theirs: Sequence[_Known], shared: set[str], routes: Sequence[RoutePlan]) -> IPv4Address:
+def _choose(theirs: Sequence[_Known], shared: set[str], nearness: Mapping[str, int]) -> IPv4Address:
     data = [one for one in theirs if not one.management]
     for one in data:
         if one.segment in shared:
             return one.address
-    for route in routes:
-        for one in data:
-            if route.destination.prefixlen and one.address in route.destination:
-                return one.address
+    routed = [one for one in data if one.segment in nearness]
+    if routed:
+        return min(routed, key=lambda one: nearness[one.segment]).address
     for one in theirs:
         if one.segment in shared:
             return one.address

@@ -120,11 +120,11 @@ class ServiceOptions:
         """What counts for one VNF: its own options over those of `"*"`."""
         own, every = self.vnfs.get(vnf_id), self.vnfs.get(EVERY_VNF)
         if own is None or every is None:
-            return own or every or VnfOptions()
+            return own or every or _NO_VNF_OPTIONS
         return _merge_two(every, own)
 
     def sap(self, sap_id: str) -> SapOptions:
-        return self.saps.get(sap_id) or SapOptions()
+        return self.saps.get(sap_id) or _NO_SAP_OPTIONS
 
 
 _Options = TypeVar("_Options", VnfOptions, SapOptions, ServiceOptions)
@@ -147,6 +147,10 @@ def _note_given(options: Any, defaults: Mapping[str, Any]) -> None:
     if not options.given:
         given = frozenset(name for name, default in defaults.items() if getattr(options, name) != default)
         object.__setattr__(options, "given", given)
+
+
+_NO_VNF_OPTIONS = VnfOptions()
+_NO_SAP_OPTIONS = SapOptions()
 
 
 def merge(*options: ServiceOptions) -> ServiceOptions:

@@ -96,21 +96,24 @@ class _Router:
     def routes(self, endpoint: str, schemes: Iterable[_Scheme]) -> list[RoutePlan]:
         """An endpoint's routes along the schemes; where two lead to a subnet, the shorter one."""
         connected = {
-            network
+            self._wiring.segment_of[port.key].lead.id
             for port in self._wiring.ports[endpoint]
             if port.link is not None and not port.bare
-            for network in self._addressing.subnets[port.link]
         }
-        found: dict[IPv4Network, tuple[int, RoutePlan]] = {}
+        found: dict[str, tuple[int, IPv4Address, str]] = {}
         for scheme in schemes:
             for port in scheme.starts.get(endpoint, ()):
                 for distance, segment, gateway in self._reach(port, scheme.crossings):
-                    for network in self._addressing.subnets[segment.lead.id]:
-                        known = found.get(network)
-                        if network not in connected and (known is None or distance < known[0]):
-                            found[network] = (distance, RoutePlan(network, gateway, port.name))
+                    link = segment.lead.id
+                    known = found.get(link)
+                    if link not in connected and (known is None or distance < known[0]):
+                        found[link] = (distance, gateway, port.name)
         # Nearest first: the first that leads to a target says which of its addresses is meant.
-        return [route for _, route in sorted(found.values(), key=lambda entry: entry[0])]
+        routes: dict[IPv4Network, RoutePlan] = {}
+        for link, (_, gateway, interface) in sorted(found.items(), key=lambda entry: entry[1][0]):
+            for network in self._addressing.subnets[link]:
+                routes.setdefault(network, RoutePlan(network, gateway, interface))
+        return list(routes.values())
 
     def _reach(self, start: Port, crossings: Crossings) -> Iterable[tuple[int, Segment, IPv4Address]]:
         """Segments beyond the start's own, with their distance and the gateway towards them."""
