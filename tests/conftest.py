@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ORDER = ("pure", "one_container", "many")
+ORDER = ("pure", "links", "one_container", "many")
 HERE = Path(__file__).parent
 
 

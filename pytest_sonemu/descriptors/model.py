@@ -100,6 +100,7 @@ class VirtualLink:
     references: tuple[Reference, ...]
     root: Reference | None = None
     mtu: int | None = None
+    management: bool = False
     place: Place | None = field(default=None, compare=False)
 
 

@@ -79,13 +79,16 @@ def run_inside(namespace: int | None, argv: Sequence[str], text: str = "", timeo
 
 
 def write_sysctls(namespace: int | None, values: Sequence[tuple[str, str]]) -> None:
-    """Set `net.*` keys of a namespace (None: where we are). A key that this kernel lacks is passed over
-    when it is one of IPv6's, which may be left out of a kernel altogether."""
+    """Set `net.*` keys of a namespace (None: where we are).
+
+    A key that this kernel lacks is passed over where it belongs to a part that may be left out:
+    IPv6, and the bridge's netfilter hooks.
+    """
 
     def write() -> None:
         for name, value in values:
             path = sysctl_path(name)
-            if name.startswith("net.ipv6.") and not path.exists():
+            if name.startswith(("net.ipv6.", "net.bridge.")) and not path.exists():
                 continue
             try:
                 path.write_text(value)

@@ -38,7 +38,8 @@ class RunningEndpoint:
         """Take over a namespace and set it to what every namespace of ours is set to."""
         self.release_namespace()
         self.namespace = namespace
-        namespaces.write_sysctls(namespace, (*self.plan.sysctls, *namespace_sysctls(self.plan.kind)))
+        # The plan's own come last: who asks for an rp_filter gets it.
+        namespaces.write_sysctls(namespace, (*namespace_sysctls(self.plan.kind), *self.plan.sysctls))
 
     def release_namespace(self) -> None:
         if self.namespace is not None:

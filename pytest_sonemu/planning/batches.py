@@ -28,6 +28,9 @@ EVERYWHERE = (
     ("net.ipv6.conf.default.disable_ipv6", "1"),
 )
 
+# Docker loads br_netfilter, with which a bridge looks into IP packets and drops what it does not like.
+FABRIC = tuple((f"net.bridge.bridge-nf-call-{table}", "0") for table in ("iptables", "ip6tables", "arptables"))
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -49,7 +52,7 @@ def namespace_sysctls(kind: EndpointKind | None) -> tuple[tuple[str, str], ...]:
     A VNF's forwarding comes from its plan.
     """
     forwards = () if kind == "vnf" else (("net.ipv4.ip_forward", "0"),)
-    return forwards + EVERYWHERE
+    return forwards + EVERYWHERE + (FABRIC if kind is None else ())
 
 
 def fabric_batches(
