@@ -16,6 +16,9 @@ OUTER_MTU = 65535
 # All link-local group addresses but PAUSE, which no bridge passes; LACP needs the port's mask.
 _BRIDGE_GROUPS, _PORT_GROUPS = "0xfff8", "0xfffd"
 
+# Before the main table (32766), behind the local one (0).
+BARRIER_PREFERENCE = 4096
+
 EVERYWHERE = (
     ("net.ipv4.conf.all.rp_filter", "0"),
     ("net.ipv4.conf.default.rp_filter", "0"),
@@ -98,6 +101,10 @@ def endpoint_batch(endpoint: EndpointPlan) -> Batch:
         lines.append(
             f"route add {route.destination} via {route.gateway} dev {route.interface} metric {route.metric}"
         )
+    for barrier in endpoint.barriers:
+        to = f" to {barrier.destination}" if barrier.destination is not None else ""
+        # After the local table: the VNF's own addresses answer as before.
+        lines.append(f"rule add iif {barrier.interface}{to} unreachable pref {BARRIER_PREFERENCE}")
     return Batch("ip", tuple(lines), f"interfaces of {endpoint.id}")
 
 

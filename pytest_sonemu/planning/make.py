@@ -16,6 +16,7 @@ from pytest_sonemu.planning.options import EVERY_VNF, ServiceOptions, VnfOptions
 from pytest_sonemu.planning.placement import checked_pop, place_functions, place_saps
 from pytest_sonemu.planning.plan import (
     Allocations,
+    BarrierPlan,
     ContainerPlan,
     DeploymentPlan,
     EndpointPlan,
@@ -92,6 +93,7 @@ def make_plan(
                 options.vnf(endpoint).mtu if endpoint in vnf_ids else None,
             ),
             routes=routing.routes.get(endpoint, ()),
+            barriers=_barriers(endpoint, ports, addressing, routing),
             sysctls=_sysctls(endpoint, routing, options, is_vnf=endpoint in vnf_ids),
             hosts=hosts[endpoint],
             container=containers.get(endpoint),
@@ -263,6 +265,27 @@ def _interfaces(
         )
         for port in ports
     )
+
+
+def _barriers(
+    endpoint: str, ports: Sequence[Port], addressing: Addressing, routing: Routing
+) -> tuple[BarrierPlan, ...]:
+    """A VNF that forwards does so between the ports of its path, not into management or an E-LAN.
+
+    Forwarding is a switch of the whole kernel: without these a SAP reaches the management link
+    through the first VNF on its path.
+    """
+    if endpoint not in routing.forwarding:
+        return ()
+    passing = [port for port in ports if port.key in routing.crossed]
+    barriers: list[BarrierPlan] = []
+    for port in ports:
+        networks = {address.network for address in addressing.addresses.get(port.key, ())}
+        if port.key in routing.crossed or not networks:
+            continue
+        barriers.append(BarrierPlan(port.name))
+        barriers += [BarrierPlan(each.name, network) for each in passing for network in sorted(networks)]
+    return tuple(barriers)
 
 
 def _sysctls(

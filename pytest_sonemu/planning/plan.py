@@ -66,6 +66,14 @@ class RoutePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class BarrierPlan:
+    """Packets that came in at `interface` are not passed on: to `destination`, or (None) anywhere."""
+
+    interface: str
+    destination: Network | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MountPlan:
     """A folder or file of the machine seen inside a container."""
 
@@ -117,6 +125,7 @@ class EndpointPlan:
     pop: str
     interfaces: tuple[InterfacePlan, ...] = ()
     routes: tuple[RoutePlan, ...] = ()
+    barriers: tuple[BarrierPlan, ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
     hosts: tuple[tuple[str, Address], ...] = ()
     container: ContainerPlan | None = None

@@ -27,10 +27,11 @@ Crossings = Mapping[PortKey, Sequence[Port]]
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """Routes per endpoint, the nearest destination first, and the VNFs that forward."""
+    """Routes per endpoint, the nearest destination first; the VNFs that forward, and between which ports."""
 
     routes: Mapping[str, tuple[RoutePlan, ...]]
     forwarding: frozenset[str]
+    crossed: frozenset[PortKey] = frozenset()
     warnings: tuple[str, ...] = ()
 
 
@@ -50,10 +51,13 @@ def plan_routes(
     schemes, warnings = _schemes(wiring, paths)
     everywhere = _all_ways(wiring)
     forwarding: set[str] = set()
+    crossed: set[PortKey] = set()
     if options.routes != "none":
         forwarding |= {vnf_id for scheme in schemes for vnf_id, _ in scheme.crossings}
+        crossed |= {key for scheme in schemes for key in _ports_of(scheme.crossings)}
     if options.routes == "all":
         forwarding |= {vnf_id for vnf_id, _ in everywhere.crossings}
+        crossed |= set(_ports_of(everywhere.crossings))
 
     routes: dict[str, tuple[RoutePlan, ...]] = {}
     for endpoint, ports in wiring.ports.items():
@@ -62,6 +66,7 @@ def plan_routes(
         asked: Routes = options.routes if own is None else own
         if own == "all":
             forwarding |= {vnf_id for vnf_id, _ in everywhere.crossings if vnf_id == endpoint}
+            crossed |= {key for key in _ports_of(everywhere.crossings) if key[0] == endpoint}
         if asked == "none":
             continue
         found = router.routes(endpoint, [everywhere] if asked == "all" else schemes)
@@ -82,7 +87,14 @@ def plan_routes(
             ]
         if found:
             routes[endpoint] = tuple(found)
-    return Routing(routes, frozenset(forwarding), tuple(warnings))
+    return Routing(routes, frozenset(forwarding), frozenset(crossed), tuple(warnings))
+
+
+def _ports_of(crossings: Crossings) -> Iterable[PortKey]:
+    """Every port at which packets enter or leave a VNF that passes them on."""
+    for entering, leaving in crossings.items():
+        yield entering
+        yield from (port.key for port in leaving)
 
 
 def _within(destination: object, network: IPv4Network) -> bool:
