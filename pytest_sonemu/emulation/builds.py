@@ -136,10 +136,11 @@ def build(
         params["networkmode"] = limits.network
     context.archive.seek(0)
     output: deque[str] = deque(maxlen=15)
+    seconds = limits.seconds
     try:
         for event in post_stream(
             client, "/build", params=params, data=context.archive,
-            headers={"Content-Type": "application/x-tar"}, first=limits.seconds, idle=limits.seconds, total=limits.seconds,
+            headers={"Content-Type": "application/x-tar"}, first=seconds, idle=seconds, total=seconds,
         ):  # fmt: skip
             if "error" in event:
                 raise ImageError(_failed(str(event["error"]).strip(), output))
@@ -149,7 +150,7 @@ def build(
                     if line.startswith("Step "):
                         say(line)
     except StreamTimeout as error:
-        raise ImageError(_failed(f"not done after {limits.seconds:g} s", output)) from error
+        raise ImageError(_failed(f"not done after {seconds:g} s", output)) from error
     except APIError as error:
         raise ImageError(_failed(str(error.explanation), output)) from error
     size = int((inspect_image(client, tag) or {}).get("Size", 0))

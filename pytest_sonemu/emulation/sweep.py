@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ PIDNS = "sonemu.pidns"
 
 Verdict = Literal["alive", "dead", "unknown"]
 THREADS = 4
+BETWEEN_TRIES = 0.2
 MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 
@@ -101,25 +103,29 @@ def sweep(
     api: APIClient,
     all_namespaces: bool = False,
     *,
+    bed: str | None = None,
     here: Here | None = None,
     run_root: Path = RUN_ROOT,
     uid: int | None = None,
 ) -> list[Remnant]:
     """Remove what dead keepers left of this user's beds (root: of everybody's); beds that live stay.
 
-    With `all_namespaces` also what cannot be judged from here: beds of other pid namespaces or machines.
-    Returns what was removed, and what was found and had to be left, with the reason.
+    With `all_namespaces` also what cannot be judged from here, as beds of other pid namespaces.
+    `bed` narrows it to one bed. Returns what was removed, and what had to be left, with the reason.
     """
     place, user = here or Here.read(), os.getuid() if uid is None else uid
-    remnants = _sweep_containers(api, place, user, all_namespaces)
-    return remnants + _sweep_run_directories(run_root, user)
+    wanted = BED if bed is None else f"{BED}={bed}"
+    remnants = _sweep_containers(api, place, user, all_namespaces, wanted)
+    return remnants + _sweep_run_directories(run_root, user, bed)
 
 
-def _sweep_containers(api: APIClient, here: Here, user: int, all_namespaces: bool) -> list[Remnant]:
+def _sweep_containers(
+    api: APIClient, here: Here, user: int, all_namespaces: bool, wanted: str
+) -> list[Remnant]:
     from pytest_sonemu.emulation.docker_api import calling
 
     with calling("list the containers of test beds"):
-        found = api.containers(all=True, filters={"label": [BED]})
+        found = api.containers(all=True, filters={"label": [wanted]})
     jobs: list[tuple[Any, Verdict]] = []
     for container in found:
         tags = container.get("Labels") or {}
@@ -128,7 +134,7 @@ def _sweep_containers(api: APIClient, here: Here, user: int, all_namespaces: boo
             if verdict != "alive":
                 jobs.append((container, verdict))
     with ThreadPoolExecutor(THREADS, thread_name_prefix="sonemu-sweep") as pool:
-        return list(pool.map(lambda job: _remove(api, *job, all_namespaces), jobs))
+        return list(pool.map(lambda job: _remove(api, job[0], job[1], all_namespaces), jobs))
 
 
 def _remove(api: APIClient, container: Any, verdict: Verdict, all_namespaces: bool) -> Remnant:
@@ -147,14 +153,22 @@ def _remove(api: APIClient, container: Any, verdict: Verdict, all_namespaces: bo
     return Remnant("container", name, bed, verdict, removed=True)
 
 
-def _sweep_run_directories(root: Path, user: int) -> list[Remnant]:
+def _sweep_run_directories(root: Path, user: int, bed: str | None) -> list[Remnant]:
     users = [root / str(user)] if user else sorted(root.iterdir()) if root.is_dir() else []
     found = [folder for owner in users if owner.is_dir() for folder in sorted(owner.iterdir())]
-    return [_remove_folder(folder) for folder in found if folder.is_dir() and _deserted(folder)]
+    wanted = [folder for folder in found if folder.is_dir() and bed in {None, folder.name}]
+    return [_remove_folder(folder) for folder in wanted if _deserted(folder)]
 
 
 def _deserted(folder: Path) -> bool:
-    """Whether no keeper listens there any more: its socket refuses. Without a socket one may be starting."""
+    """Whether no keeper listens there. One that starts has no socket yet, or refuses for a moment."""
+    if not _refuses(folder):
+        return False
+    time.sleep(BETWEEN_TRIES)
+    return _refuses(folder)
+
+
+def _refuses(folder: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:

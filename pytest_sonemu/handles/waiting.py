@@ -341,7 +341,7 @@ def wait_until(
 
 
 def _attempts(deadline: float, pauses: Sequence[float]) -> Iterator[int]:
-    """Count attempts, with the pauses between them (the last one repeats); one more at the deadline itself."""
+    """Count attempts, with the pauses between them (the last repeats); one more at the deadline itself."""
     for number in itertools.count():
         yield number
         left = deadline - time.monotonic()

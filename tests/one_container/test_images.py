@@ -12,20 +12,13 @@ import pytest
 
 from pytest_sonemu.descriptors.model import Place, Unit
 from pytest_sonemu.emulation.builds import BuildLimits
-from pytest_sonemu.emulation.docker_api import DockerClient, connect, inspect_image
+from pytest_sonemu.emulation.docker_api import DockerClient, inspect_image
 from pytest_sonemu.emulation.image_choice import BASE_IMAGE, ImageRequest
 from pytest_sonemu.emulation.images import ImageResolver, machine_lock
 from pytest_sonemu.errors import ImageError
 from tests.one_container.registry import registry, silent_registry
 
 MARK = f"test-{os.getpid()}"
-
-
-@pytest.fixture
-def docker_client() -> Iterator[DockerClient]:
-    client = connect()
-    yield client
-    client.close()
 
 
 @pytest.fixture
