@@ -135,7 +135,7 @@ def sees_process(pid: int, container_id: str) -> bool:
 def inspect_image(client: docker.APIClient, reference: str) -> dict[str, Any] | None:
     """What Docker says of a local image, or None. Raises MachineError if Docker does not answer."""
     try:
-        image: dict[str, Any] = client.inspect_image(reference)  # type: ignore[no-untyped-call]
+        image: dict[str, Any] = client.inspect_image(reference)
     except ImageNotFound:
         return None
     except (DockerException, requests.RequestException) as error:

@@ -134,7 +134,7 @@ def problem_of(reference: str) -> str | None:
 
 def _from_reference(reference: str, reason: str, local: Callable[[str], bool], stand_in: bool) -> Want:
     if is_base(reference):
-        return Want("base", reference, reason, stand_in)
+        return Want("base", reference, "built here" if reason == "pulled" else reason, stand_in)
     if _REFERENCE.fullmatch(reference) and local(reference):
         return Want("local", reference, reason, stand_in)
     if problem := problem_of(reference):

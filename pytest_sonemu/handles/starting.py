@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Wanted:
-    """One service with everything that says how it is to run; the options of `sonemu.yml` are in `options`."""
+    """One service with everything that says how it is to run; `options` has those of `sonemu.yml`."""
 
     service: NetworkService
     options: ServiceOptions
@@ -79,8 +79,18 @@ def wanted(package: str | Path | NetworkService | Package, options: Mapping[str,
     def where(path: tuple[str, ...]) -> str:
         return str(places.get(path, package.path))
 
-    own = parse_service_options(package.sonemu, where, also=OTHER_KEYS)
+    own = beside(parse_service_options(package.sonemu, where, also=OTHER_KEYS), package.path)
     return Wanted(package.service, merge(own, given), package.path, package.files)
+
+
+def beside(options: ServiceOptions, package: Path) -> ServiceOptions:
+    """The options of a `sonemu.yml`: its relative `build` folders lie beside it."""
+    folder = package if package.is_dir() else package.parent
+    vnfs = {
+        vnf_id: vnf if vnf.build is None else replace(vnf, build=folder / vnf.build)
+        for vnf_id, vnf in options.vnfs.items()
+    }
+    return replace(options, vnfs=vnfs)
 
 
 # Keys of sonemu.yml that say something about a package's tests, not about how it runs.

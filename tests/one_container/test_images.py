@@ -40,6 +40,7 @@ def test_what_is_present_is_chosen_with_what_it_runs(docker_client: DockerClient
     assert chosen.reference == BASE_IMAGE
     assert chosen.id.startswith("sha256:")
     assert chosen.command or chosen.entrypoint
+    assert chosen.reason == "built here"
     assert not chosen.stand_in
 
 

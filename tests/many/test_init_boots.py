@@ -1,0 +1,40 @@
+"""What `sonemu init` writes boots and answers, with an image and with a Dockerfile."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pytest_sonemu.cli import main
+from pytest_sonemu.emulation.docker_api import connect
+from pytest_sonemu.handles.testbed import TestBed
+
+
+@pytest.mark.parametrize("from_dockerfile", [False, True], ids=["image", "build"])
+def test_a_new_project_runs(tmp_path: Path, from_dockerfile: bool) -> None:
+    project = tmp_path / "project"
+    arguments = ["--name", "fw"]
+    if from_dockerfile:
+        source = tmp_path / "source"
+        source.mkdir()
+        (source / "Dockerfile").write_text(f"FROM sonemu/vnf-base\nLABEL of=init-{os.getpid()}\n")
+        arguments += ["--build", str(source)]
+    assert CliRunner().invoke(main, ["init", str(project), *arguments]).exit_code == 0
+    with TestBed(project / "topology.yml") as bed:
+        service = bed.start(project)
+        for point in ("input", "output"):
+            assert service.ping(point, f"fw:{point}").loss == 0
+        assert service.ping("input", "output").loss == 0
+        container = service.plan.endpoints[0].container
+        listed = CliRunner().invoke(main, ["ps"]).output
+        assert bed.name in listed
+        assert service.id in listed
+    assert container is not None
+    assert container.image.reference.startswith("sonemu/build:" if from_dockerfile else "sonemu/vnf-base")
+    if from_dockerfile:
+        client = connect()
+        client.remove_image(container.image.reference, force=True)
+        client.close()
