@@ -27,6 +27,11 @@ class Link:
         return self._plan.id
 
     @property
+    def plan(self) -> LinkPlan:
+        """How it was laid out: ends, bridges, joints, subnets."""
+        return self._plan
+
+    @property
     def kind(self) -> str:
         """`"E-Line"`, `"E-LAN"` or `"E-Tree"`."""
         return self._plan.kind
