@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pytest_sonemu.emulation import protocol
-from pytest_sonemu.errors import BedGoneError
+from pytest_sonemu.errors import BedGoneError, EmulationError
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -50,9 +50,20 @@ class Channel:
             raise BedGoneError(f"the connection to the test bed's keeper is lost: {error}") from error
 
     def receive_request(self) -> tuple[protocol.Request, list[int]]:
-        """The next request and the descriptors that came with it. Raises BedGoneError at the end."""
+        """The next request and the descriptors that came with it.
+
+        Raises BedGoneError at the end, EmulationError for what is not a request; the channel can still
+        be used then.
+        """
+        from pydantic import ValidationError
+
         body, descriptors = self._receive()
-        request: protocol.Request = _adapter("request").validate_json(body)
+        try:
+            request: protocol.Request = _adapter("request").validate_json(body)
+        except ValidationError as error:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise EmulationError(f"the keeper got what is not a request: {error}") from error
         return request, descriptors
 
     def receive_reply(self) -> tuple[protocol.Reply, list[int]]:

@@ -1,26 +1,27 @@
 """Become a process of an endpoint: enter its network namespace, drop to the caller's rights, exec.
 
 Run as a program by the keeper, with the standard library only:
-`enter.py NAMESPACE_FD HOSTS_FILE UID GID GROUPS CWD -- ARGV…`. The process keeps CAP_NET_RAW and
+`enter.py KEEPER_PID NAMESPACE_FD HOSTS_FILE UID GID GROUPS CWD -- ARGV…`. The process keeps CAP_NET_RAW and
 CAP_NET_ADMIN, which are good for its own namespace and nothing else, and cannot gain any right.
 """
 
 import ctypes
 import os
+import signal
 import struct
 import sys
 
 CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000
 MS_REC, MS_PRIVATE, MS_BIND = 0x4000, 1 << 18, 4096
-PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 8, 38, 47, 2
+PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 1, 8, 38, 47, 2
 CAP_NET_ADMIN, CAP_NET_RAW = 12, 13
 CAPABILITY_VERSION_3 = 0x20080522
 
 
 def main(arguments: list[str]) -> None:
     """Never returns: ends as the program asked for, or with 126 or 127 as a shell does."""
-    namespace, hosts, uid, gid, groups, cwd = arguments[:6]
-    argv = arguments[7:]
+    keeper, namespace, hosts, uid, gid, groups, cwd = arguments[:7]
+    argv = arguments[8:]
     libc = ctypes.CDLL(None, use_errno=True)
 
     def call(name: str, *values: object) -> None:
@@ -44,6 +45,10 @@ def main(arguments: list[str]) -> None:
     header = struct.pack("Ii", CAPABILITY_VERSION_3, 0)
     sets = struct.pack("6I", kept, kept, kept, 0, 0, 0)
     call("capset", header, sets)
+    # After the change of user, which would clear it: a keeper that is killed takes us with it.
+    call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != int(keeper):
+        fail(126, "the keeper has ended")
     for capability in (CAP_NET_ADMIN, CAP_NET_RAW):
         call("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0)
     try:

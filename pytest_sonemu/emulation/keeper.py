@@ -25,6 +25,8 @@ from pytest_sonemu.emulation.requests import Requests
 from pytest_sonemu.planning.batches import namespace_sysctls
 
 if TYPE_CHECKING:
+    from docker import APIClient
+
     from pytest_sonemu.emulation.bed import Bed
 
 FIRST_MESSAGE_SECONDS = 5.0
@@ -123,7 +125,13 @@ class Keeper:
             if uid not in (self.uid, 0):
                 return
             while True:
-                request, descriptors = channel.receive_request()
+                try:
+                    request, descriptors = channel.receive_request()
+                except errors.BedGoneError:
+                    return
+                except errors.EmulationError as error:
+                    channel.send(failure(error))
+                    continue
                 if isinstance(request, protocol.Boot):
                     if self._boot(channel, request, pid):
                         owner = True
@@ -169,7 +177,24 @@ class Keeper:
 
         follow_events(docker_api.connect(boot.docker_host, timeout=None), self.bed)
         channel.send(self.booted())
+        # Behind the answer: what a killed keeper left is nobody's to wait for.
+        threading.Thread(target=self._sweep, args=(api,), name="sweep", daemon=True).start()
         return self._lease_is_a_connection
+
+    def _sweep(self, api: APIClient) -> None:
+        from pytest_sonemu.emulation import sweep
+
+        try:
+            removed = [remnant for remnant in sweep.sweep(api, uid=self.uid) if remnant.removed]
+        except errors.SonemuError as error:
+            self._note(f"the sweep was not done: {error}")
+            return
+        for remnant in removed:
+            self._note(f"left by a bed that was killed, removed: {remnant.name}")
+
+    def _note(self, text: str) -> None:
+        if self.bed is not None:
+            self.bed.transcript.note(text)
 
     def booted(self) -> protocol.Booted:
         """Who we are, for a client that has booted us or attached to us."""

@@ -28,8 +28,11 @@ def start(bed_name: str, uid: int) -> int:
         os.closerange(write_end + 1, 4096)
         os.chdir("/")
         os.umask(0o022)
-        from pytest_sonemu.emulation.keeper import main
-
+        try:
+            from pytest_sonemu.emulation.keeper import main
+        except Exception as error:  # noqa: BLE001 - told to the caller, who has the terminal
+            os.write(write_end, f"{type(error).__name__}: {error}".encode())
+            os._exit(1)
         main(bed_name, uid, write_end)
         os._exit(0)
     os.close(write_end)

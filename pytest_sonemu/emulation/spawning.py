@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pytest_sonemu.emulation.protocol import Spawn
@@ -24,6 +25,9 @@ class SpawnedProcesses:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        # A parent-death signal comes when the *thread* that started a process ends, so one thread that
+        # lives as long as the keeper starts them all.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="spawn")
 
     def spawn(self, request: Spawn, endpoint: RunningEndpoint, caller: Caller, streams: Sequence[int]) -> int:
         """Start a process with the client's three streams; returns its pid."""
@@ -33,9 +37,10 @@ class SpawnedProcesses:
             raise EmulationError(f"'{endpoint.plan.id}' is not running")
         uid, gid, groups = caller
         enter = Path(__file__).with_name("enter.py")
-        process = subprocess.Popen(
+        process = self._starter.submit(
+            subprocess.Popen,
             [
-                *(sys.executable, "-I", "-S", str(enter)),
+                *(sys.executable, "-I", "-S", str(enter), str(os.getpid())),
                 *(str(endpoint.namespace), str(endpoint.hosts_file), str(uid), str(gid)),
                 *(",".join(map(str, groups)), request.cwd, "--", *request.argv),
             ],
@@ -45,7 +50,7 @@ class SpawnedProcesses:
             env=dict(request.environment),
             pass_fds=[endpoint.namespace],
             start_new_session=True,
-        )
+        ).result()
         with self._lock:
             self._processes[process.pid] = process
         return process.pid

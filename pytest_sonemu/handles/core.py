@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from docker import DockerClient as DockerObjects
 
     from pytest_sonemu.emulation.docker_api import DockerClient
-
     from pytest_sonemu.handles.observer import Observer
 
 

@@ -154,7 +154,7 @@ class Endpoint:
         self,
         family: int = sockets.AF_INET,
         type: int = sockets.SOCK_STREAM,
-        protocol: int = 0,  # noqa: A002
+        protocol: int = 0,
     ) -> sockets.socket:
         """A socket of this endpoint's network namespace; it is closed with its view.
 

@@ -6,8 +6,7 @@ Importing this module imports requests.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -85,7 +84,7 @@ class _Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = self._pools()
         self.poolmanager = manager
 
-    def _pools(self) -> Mapping[str, type[HTTPConnectionPool]]:
+    def _pools(self) -> dict[str, type]:
         dial = self._dial
 
         class Connection(HTTPConnection):

@@ -125,11 +125,11 @@ class EndpointPlan:
     pop: str
     interfaces: tuple[InterfacePlan, ...] = ()
     routes: tuple[RoutePlan, ...] = ()
-    barriers: tuple[BarrierPlan, ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
     hosts: tuple[tuple[str, Address], ...] = ()
     container: ContainerPlan | None = None
     transparent: bool = False
+    barriers: tuple[BarrierPlan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
