@@ -89,11 +89,8 @@ def _ipv6(offset: int, wanted: Wanted) -> list[Instruction]:
 def _transport(icmp: int, types: list[Instruction], offset: int, wanted: Wanted) -> list[Instruction]:
     code = _when(_JEQ, icmp, [*types, _ret(0)])
     if wanted.tcp:
-        code += _when(
-            _JEQ,
-            _TCP,
-            [(_LDB_X, 0, 0, offset + 13), *_when(_JSET, _SYN_OR_RST, [_ret(SNAP_LENGTH)]), _ret(0)],
-        )
+        opening = _when(_JSET, _SYN_OR_RST, [_ret(SNAP_LENGTH)])
+        code += _when(_JEQ, _TCP, [(_LDB_X, 0, 0, offset + 13), *opening, _ret(0)])
     if len(wanted.udp_ports) > MOST_PORTS:
         code += _when(_JEQ, _UDP, [_ret(SNAP_LENGTH)])
     elif wanted.udp_ports:
@@ -109,11 +106,9 @@ def _any_of(values: tuple[int, ...]) -> list[Instruction]:
 
 def _when(test: int, value: int, body: list[Instruction]) -> list[Instruction]:
     """`body` if the test holds. A conditional jump reaches 255 instructions only, a plain one any number."""
-    return (
-        [(test, 1, 0, value), (_JA, 0, 0, len(body)), *body]
-        if len(body) > 255
-        else [(test, 0, len(body), value), *body]
-    )
+    if len(body) > 255:
+        return [(test, 1, 0, value), (_JA, 0, 0, len(body)), *body]
+    return [(test, 0, len(body), value), *body]
 
 
 def _ret(length: int) -> Instruction:

@@ -54,7 +54,7 @@ def connect(
     protocol, port = _protocol(tcp, udp)
     start = find_spot(plan, source)
     end = find_target(plan, target, start.endpoint, family)
-    for attempt in range(_ATTEMPTS):
+    for _ in range(_ATTEMPTS):
         probe = _Probe(factory, observer, plan, start, end, protocol, port, payload or os.urandom(16))
         result = probe.run(listen, seconds(timeout))
         # What was not seen proves nothing while frames were missed.

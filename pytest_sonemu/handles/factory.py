@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from socket import socket as Socket
+import socket as sockets
 from typing import Protocol
 
 
@@ -14,5 +14,5 @@ class SocketFactory(Protocol):
     """
 
     def socket(
-        self, instance: str | None, endpoint: str | None, family: int, type: int, protocol: int = 0, /
-    ) -> Socket: ...
+        self, instance: str | None, endpoint: str | None, family: int, kind: int, protocol: int = 0, /
+    ) -> sockets.socket: ...

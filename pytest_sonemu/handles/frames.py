@@ -13,11 +13,27 @@ SYN, RST, ACK = 0x02, 0x04, 0x10
 _IPV4, _IPV6, _ARP, _TAGS = 0x0800, 0x86DD, 0x0806, (0x8100, 0x88A8, 0x9100)
 _ICMP_ERRORS, _ICMPV6_ERRORS = {3, 4, 5, 11, 12}, {1, 2, 3, 4}
 
-_UNREACHABLE = {0: "net unreachable", 1: "host unreachable", 2: "protocol unreachable", 3: "port unreachable",
-                4: "fragmentation needed", 6: "net unknown", 7: "host unknown", 9: "net prohibited",
-                10: "host prohibited", 13: "administratively prohibited"}  # fmt: skip
-_UNREACHABLE_V6 = {0: "no route", 1: "administratively prohibited", 2: "beyond scope", 3: "address unreachable",
-                   4: "port unreachable", 5: "policy failed", 6: "route rejected"}  # fmt: skip
+_UNREACHABLE = {
+    0: "net unreachable",
+    1: "host unreachable",
+    2: "protocol unreachable",
+    3: "port unreachable",
+    4: "fragmentation needed",
+    6: "net unknown",
+    7: "host unknown",
+    9: "net prohibited",
+    10: "host prohibited",
+    13: "administratively prohibited",
+}
+_UNREACHABLE_V6 = {
+    0: "no route",
+    1: "administratively prohibited",
+    2: "beyond scope",
+    3: "address unreachable",
+    4: "port unreachable",
+    5: "policy failed",
+    6: "route rejected",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +162,10 @@ def icmp_words(version: int, kind: int, code: int) -> str:
     """An ICMP error in words: "port unreachable"."""
     if version == 6:
         known = {2: "packet too big", 3: "hop limit exceeded", 4: "parameter problem"}
-        return (
-            _UNREACHABLE_V6.get(code, f"unreachable ({code})")
-            if kind == 1
-            else known.get(kind, f"ICMPv6 {kind}/{code}")
-        )
+        if kind == 1:
+            return _UNREACHABLE_V6.get(code, f"unreachable ({code})")
+        return known.get(kind, f"ICMPv6 {kind}/{code}")
     known = {4: "source quench", 5: "redirect", 11: "time to live exceeded", 12: "parameter problem"}
-    return (
-        _UNREACHABLE.get(code, f"unreachable ({code})")
-        if kind == 3
-        else known.get(kind, f"ICMP {kind}/{code}")
-    )
+    if kind == 3:
+        return _UNREACHABLE.get(code, f"unreachable ({code})")
+    return known.get(kind, f"ICMP {kind}/{code}")

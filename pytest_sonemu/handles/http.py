@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 import requests
@@ -21,7 +22,7 @@ from pytest_sonemu.handles.factory import SocketFactory
 from pytest_sonemu.handles.targets import find_target
 from pytest_sonemu.planning.plan import Address, DeploymentPlan, EndpointPlan
 
-Resolve = Callable[[str], Address]
+Resolve = Callable[[str], Address | str]
 TIMEOUT = 10.0
 
 
@@ -36,15 +37,17 @@ def session(
     """
     made = _Session(timeout)
     made.trust_env = False
-    adapter = _Adapter(
-        lambda family: factory.socket(instance, endpoint, family, socket.SOCK_STREAM), endpoint, resolve
-    )
+
+    def open_socket(family: int) -> socket.socket:
+        return factory.socket(instance, endpoint, family, socket.SOCK_STREAM)
+
+    adapter = _Adapter(open_socket, endpoint, resolve)
     made.mount("http://", adapter)
     made.mount("https://", adapter)
     return made
 
 
-def plan_resolver(plan: DeploymentPlan, source: EndpointPlan) -> Resolve:
+def plan_resolver(plan: DeploymentPlan, source: EndpointPlan) -> Callable[[str], Address]:
     """Names as `source` sees them: its hosts file, then the instance's endpoints. Raises NotFoundError."""
 
     def resolve(name: str) -> Address:
@@ -67,7 +70,6 @@ class _Session(requests.Session):
         self._timeout = timeout
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
-        # The sixth positional argument after the URL would be the timeout; nobody passes it so.
         kwargs.setdefault("timeout", self._timeout)
         return super().request(method, url, *args, **kwargs)
 
@@ -104,7 +106,7 @@ class _Adapter(HTTPAdapter):
         return {"http": Pool, "https": SecurePool}
 
     def _dial(self, connection: HTTPConnection) -> socket.socket:
-        address = self._resolve(connection.host.strip("[]"))
+        address = ip_address(self._resolve(connection.host.strip("[]")))
         where = f"{self._source} -> {connection.host} ({address}) port {connection.port}"
         sock = self._open_socket(socket.AF_INET if address.version == 4 else socket.AF_INET6)
         try:

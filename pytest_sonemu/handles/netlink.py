@@ -54,7 +54,7 @@ class AddressInfo:
 
 @dataclass(frozen=True, slots=True)
 class RouteInfo:
-    """A unicast route. `protocol` is the kernel's number of who made it (2 kernel, 3 boot, 4 static, 9 ra)."""
+    """A unicast route. `protocol` is the kernel's number of who made it (2 kernel, 3 boot, 4 static)."""
 
     destination: Network
     gateway: Address | None

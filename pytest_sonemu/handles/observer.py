@@ -16,10 +16,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from pytest_sonemu.handles.bpf import SNAP_LENGTH, Wanted, attach, program
 from pytest_sonemu.handles.factory import SocketFactory
 from pytest_sonemu.handles.frames import Frame, parse
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _ETH_P_ALL = 0x0003
 _SOL_PACKET, _PACKET_STATISTICS, _PACKET_AUXDATA = 263, 6, 8
@@ -198,7 +202,7 @@ class Watch:
         """See no more; idempotent."""
         self._observer._forget(self)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

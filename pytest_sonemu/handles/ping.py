@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from itertools import pairwise
 
 from pytest_sonemu.errors import ProbeError
 from pytest_sonemu.handles.factory import SocketFactory
@@ -55,9 +56,9 @@ def ping(
     family: Family | None = None,
     warm_up: bool = True,
 ) -> PingResult:
-    """Send `count` echoes of `size` bytes of data every `interval`, and wait `timeout` for the last reply.
+    """Send `count` echoes of `size` bytes of data every `interval`, wait `timeout` for the last reply.
 
-    Until the first reply echoes only warm up: neighbours on the way must be found, and what that
+    Until the first reply, echoes only warm up: neighbours on the way must be found, and what that
     takes is neither loss nor RTT. When one has come back, `count` new ones are measured. If none does,
     the `count` that were sent are what was lost. `warm_up=False` measures from the first echo on.
     RTTs run from the source's interface and back to it, by the kernel's clock. `df` forbids fragments.
@@ -66,7 +67,7 @@ def ping(
     """
     if count < 1 or not 0 <= size <= _MOST_BYTES:
         raise ProbeError(
-            f"ping needs a count of 1 or more and a size from 0 to {_MOST_BYTES}, not {count} and {size}"
+            f"ping needs a count from 1 and a size from 0 to {_MOST_BYTES}, not {count} and {size}"
         )
     start = find_spot(plan, source)
     end = find_target(plan, target, start.endpoint, family)
@@ -147,9 +148,8 @@ class _Pinger:
                 self.measured_from = len(self.echoes)
                 due = time.monotonic()
                 continue
-            if len(self.measured) == count and (
-                now >= deadline or all(echo.settled for echo in self.measured)
-            ):
+            settled = all(echo.settled for echo in self.measured)
+            if len(self.measured) == count and (settled or now >= deadline):
                 return
             until = due if len(self.measured) < count else deadline
             poll.poll(max(0.0, until - time.monotonic()) * 1e3)
@@ -259,7 +259,7 @@ def _prepare(sock: socket.socket, version: int, df: bool, ttl: int | None) -> No
 def _result(pinger: _Pinger, source: Spot, target: Target) -> PingResult:
     measured = pinger.measured
     times = [echo.rtt for echo in measured if echo.rtt is not None]
-    steps = [abs(after - before) for before, after in zip(times, times[1:], strict=False)]
+    steps = [abs(after - before) for before, after in pairwise(times)]
     return PingResult(
         source=str(source),
         target=target.text,

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field
+from operator import add, sub
 from statistics import median
-from typing import Literal, NoReturn
+from typing import Literal
 
 from pytest_sonemu.errors import ProbeError
 from pytest_sonemu.planning.plan import Address
@@ -74,8 +75,8 @@ class PingResult:
     def loss(self) -> float:
         return 1 - self.received / self.sent if self.sent else 1.0
 
-    def __bool__(self) -> NoReturn:
-        _no_truth_value("PingResult", "received or its loss", self)
+    def __bool__(self) -> bool:
+        raise _no_truth_value("PingResult", "received or its loss", self)
 
     def __repr__(self) -> str:
         way = f"ping {self.source} -> {_named(self.target, self.address)}"
@@ -89,9 +90,10 @@ class PingResult:
 class Sighting:
     """A frame of the probe seen at the outer end of an interface.
 
-    `at` is the interface ("fw:input", or "input" for a SAP's own); `direction` "in": it went into that endpoint, "out": it came
-    out of it. `part` tells the first packet from its answer. `time` is the kernel's clock in seconds
-    since the epoch. `what` is the frame in a word ("SYN", "RST", "port unreachable").
+    `at` is the interface ("fw:input", or "input" for a SAP's own); `direction` "in": it went into
+    that endpoint, "out": it came out of it. `part` tells the first packet from its answer. `time` is
+    the kernel's clock in seconds since the epoch. `what` is the frame in a word ("SYN", "RST",
+    "port unreachable").
     """
 
     at: str
@@ -111,7 +113,8 @@ class PathVerdict:
 
     `open`: the first packet was seen entering the target, and its answer entering the source.
     Else `ended_at` names the endpoint or virtual link where it ended, and `way` on which way:
-    "there" or "back". `there` and `back` are the interfaces crossed, in order, without the source's own.
+    "there" or "back". `there` and `back` are the interfaces crossed, in order, without the source's
+    own.
     """
 
     open: bool
@@ -120,15 +123,13 @@ class PathVerdict:
     there: tuple[str, ...] = ()
     back: tuple[str, ...] = ()
 
-    def __bool__(self) -> NoReturn:
-        _no_truth_value("PathVerdict", "open", self)
+    def __bool__(self) -> bool:
+        raise _no_truth_value("PathVerdict", "open", self)
 
     def __str__(self) -> str:
-        return (
-            "open"
-            if self.open
-            else f"ended at {self.ended_at}{' on the way back' if self.way == 'back' else ''}"
-        )
+        if self.open:
+            return "open"
+        return f"ended at {self.ended_at}{' on the way back' if self.way == 'back' else ''}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -139,7 +140,8 @@ class ConnectResult:
 
     - `open`: a listener of the target answered
     - `refused`: the target's own kernel said that nobody listens there
-    - `rejected`: a RST or an ICMP error came from somewhere else, or a rule of the target; `by` says whose
+    - `rejected`: a RST or an ICMP error came from somewhere else, or from a rule of the target; `by`
+      says whose
     - `dropped`: the packet, or its answer, went into a station and never came out of it, or was
       lost on a link; `lost_at` says where
     - `unanswered`: it reached the target, and no answer came
@@ -147,7 +149,8 @@ class ConnectResult:
     - `no_route`: the source's kernel knew no way; nothing was sent
     - `not_sent`: nothing left the source (its neighbour did not answer, or a rule of its own)
 
-    `path` speaks of the way alone. `listener` is whose answered: "theirs", "ours" (`listen=True`) or None.
+    `path` speaks of the way alone. `listener` is whose answered: "theirs", "ours" (`listen=True`)
+    or None.
     `duration` is in seconds. `seen` holds every sighting in the order of time.
     """
 
@@ -166,8 +169,8 @@ class ConnectResult:
     seen: tuple[Sighting, ...] = ()
     answer: bytes | None = field(default=None, compare=False)
 
-    def __bool__(self) -> NoReturn:
-        _no_truth_value("ConnectResult", "outcome", self)
+    def __bool__(self) -> bool:
+        raise _no_truth_value("ConnectResult", "outcome", self)
 
     def __repr__(self) -> str:
         what = f"{self.protocol} {self.source} -> {_named(self.target, self.address)} port {self.port}"
@@ -176,7 +179,7 @@ class ConnectResult:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class InterfaceStats:
-    """Counters of an interface, as its endpoint sees them. A super-frame of 64 KB counts as one packet."""
+    """Counters of an interface, as its endpoint sees them; a super-frame of 64 KB is one packet."""
 
     rx_packets: int = 0
     rx_bytes: int = 0
@@ -186,14 +189,10 @@ class InterfaceStats:
     tx_dropped: int = 0
 
     def __add__(self, other: InterfaceStats) -> InterfaceStats:
-        return InterfaceStats(
-            *(mine + theirs for mine, theirs in zip(self._figures(), other._figures(), strict=True))
-        )
+        return InterfaceStats(*map(add, self._figures(), other._figures()))
 
     def __sub__(self, other: InterfaceStats) -> InterfaceStats:
-        return InterfaceStats(
-            *(mine - theirs for mine, theirs in zip(self._figures(), other._figures(), strict=True))
-        )
+        return InterfaceStats(*map(sub, self._figures(), other._figures()))
 
     def _figures(self) -> tuple[int, ...]:
         return (
@@ -270,22 +269,22 @@ class LinkStats:
 
     def __getitem__(self, source: str) -> DirectionStats:
         for direction in self.directions:
-            if direction.source == source:
+            if direction.source in (source, f"{source}:{source}"):
                 return direction
         known = ", ".join(direction.source for direction in self.directions)
         raise KeyError(f"nothing enters link '{self.link}' at '{source}'; there are: {known}")
 
     def __repr__(self) -> str:
         parts = "; ".join(
-            f"{direction.source} -> {direction.target}: {direction.packets} packets, {direction.dropped} dropped"
-            for direction in self.directions
+            f"{way.source} -> {way.target}: {way.packets} packets, {way.dropped} dropped"
+            for way in self.directions
         )
         return one_line(f"<link {self.link}: {parts}>")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CommandResult:
-    """A command that ended. `duration` in seconds; output is decoded as UTF-8, unreadable bytes replaced."""
+    """A command that ended. `duration` in seconds; output is UTF-8, unreadable bytes replaced."""
 
     argv: tuple[str, ...]
     exit_status: int
@@ -303,12 +302,10 @@ class CommandResult:
         if self.ok:
             return self
         said = "\n".join(f"  {line}" for line in (self.stderr or self.stdout).splitlines()[-10:])
-        raise ProbeError(
-            f"{self._headline()}{':' if said else ', and wrote nothing'}{chr(10) if said else ''}{said}"
-        )
+        raise ProbeError(f"{self._headline()}:\n{said}" if said else f"{self._headline()}, and wrote nothing")
 
-    def __bool__(self) -> NoReturn:
-        _no_truth_value("CommandResult", "ok", self)
+    def __bool__(self) -> bool:
+        raise _no_truth_value("CommandResult", "ok", self)
 
     def __repr__(self) -> str:
         output = (self.stderr if not self.ok and self.stderr else self.stdout).strip()
@@ -318,13 +315,14 @@ class CommandResult:
     def _headline(self) -> str:
         command = shlex.join(self.argv)
         shown = command if len(command) <= 80 else command[:79] + "…"
-        return f"{f'{self.where}: ' if self.where else ''}`{shown}` ended with {self.exit_status} after {self.duration:.3f} s"
+        where = f"{self.where}: " if self.where else ""
+        return f"{where}`{shown}` ended with {self.exit_status} after {self.duration:.3f} s"
 
 
 def _named(target: str, address: Address) -> str:
     return str(address) if target == str(address) else f"{target} ({address})"
 
 
-def _no_truth_value(kind: str, what: str, result: object) -> NoReturn:
+def _no_truth_value(kind: str, what: str, result: object) -> TypeError:
     # "assert connect(...)" would hold for a dropped packet too.
-    raise TypeError(f"a {kind} is neither true nor false; compare its {what}: {result!r}")
+    return TypeError(f"a {kind} is neither true nor false; compare its {what}: {result!r}")

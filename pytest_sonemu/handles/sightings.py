@@ -55,9 +55,8 @@ def stations(plan: DeploymentPlan) -> dict[str, Station]:
     strangers: dict[str, frozenset[str]] = {}
     for link in plan.links:
         for end in link.ends:
-            others = frozenset(macs[other.outer] for other in link.ends if other.outer in macs) - {
-                macs.get(end.outer)
-            }
+            known = {macs[other.outer] for other in link.ends if other.outer in macs}
+            others = frozenset(known - {macs.get(end.outer)})
             strangers[end.outer] = strangers.get(end.outer, frozenset()) | others
     return {
         interface.outer: Station(
@@ -91,11 +90,8 @@ class Tracker:
         """("first" or "answer", what it is), or None for a packet of somebody else."""
         if packet.about is not None:
             about = packet.about
-            return (
-                ("answer", packet.icmp)
-                if self._flow(about) in self._flows and about.protocol == self.protocol
-                else None
-            )
+            ours = about.protocol == self.protocol and self._flow(about) in self._flows
+            return ("answer", packet.icmp) if ours else None
         if packet.protocol != self.protocol:
             return None
         if self.protocol == TCP:

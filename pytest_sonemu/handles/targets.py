@@ -51,7 +51,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The route that an endpoint's kernel takes to an address, as planned. `gateway` None: it is a neighbour."""
+    """The planned route of an endpoint to an address. `gateway` None: it is a neighbour."""
 
     interface: str
     prefix: int
@@ -99,9 +99,7 @@ def find_target(
         listing = ", ".join(
             f"{spot.endpoint.id}:{interface.name} ({address})" for interface, address in candidates
         )
-        seen_from = (
-            f", and the plan's routes of {source.id} do not lead to just one of them" if source else ""
-        )
+        seen_from = f", and the routes of {source.id} do not lead to just one of them" if source else ""
         raise ProbeError(f"{spot} has several addresses{seen_from}; name one: {listing}")
     interface, chosen_address = chosen[0]
     return Target(str(spot), chosen_address, Spot(spot.endpoint, interface))

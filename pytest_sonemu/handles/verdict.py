@@ -93,31 +93,23 @@ def _with_answer(evidence: Evidence, answer: list[Sighting]) -> Verdict:
     if not any(_came_back(evidence, sighting) for sighting in answer):
         lost_at, where = _lost(evidence, answer[-1])
         path = PathVerdict(False, lost_at, "back", there, back)
-        return Verdict(
-            "dropped", path, f"{origin} answered ({what}), but the answer was {where}", origin, lost_at
-        )
+        reason = f"{origin} answered ({what}), but the answer was {where}"
+        return Verdict("dropped", path, reason, origin, lost_at)
     path = PathVerdict(True, None, None, there, back)
     if not reached:
         path = PathVerdict(False, origin, "there", there, back)
     if what in ("SYN-ACK", "datagram"):
         if reached:
             return Verdict("open", path, f"{origin} answered{_across(there[:-1])}", by=origin)
-        return Verdict(
-            "dropped",
-            path,
-            f"{origin} answered in {target}'s place; it never reached {target}",
-            origin,
-            origin,
-        )
+        reason = f"{origin} answered in {target}'s place; it never reached {target}"
+        return Verdict("dropped", path, reason, origin, origin)
     nobody_listens = "RST" if evidence.protocol == "tcp" else "port unreachable"
     if what == nobody_listens and origin == target and reached:
-        return Verdict(
-            "refused", path, f"{target}'s kernel says that nobody listens there ({what})", by=origin
-        )
+        reason = f"{target}'s kernel says that nobody listens there ({what})"
+        return Verdict("refused", path, reason, by=origin)
     question = evidence.question_of(origin)
-    return Verdict(
-        "rejected", path, f"{origin} sent back: {what}{f'; {question}' if question else ''}", by=origin
-    )
+    reason = f"{origin} sent back: {what}{f'; {question}' if question else ''}"
+    return Verdict("rejected", path, reason, by=origin)
 
 
 def _without_answer(evidence: Evidence) -> Verdict:

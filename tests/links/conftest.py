@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from kernel_bed import KernelBed, firewall_plan
 
 from pytest_sonemu.handles.observer import Observer
+from tests.links.kernel_bed import KernelBed, firewall_plan
 
 
 @pytest.fixture(autouse=True)

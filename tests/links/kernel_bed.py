@@ -1,4 +1,4 @@
-"""A bed made of nothing but kernel parts, from a DeploymentPlan: namespaces, veth pairs, tc redirects, bridges.
+"""A bed made of nothing but kernel parts, from a DeploymentPlan: namespaces, veth pairs, tc, bridges.
 
 For tests of probes, which want real frames and no Docker. It is a socket factory as the bed's client is.
 """
@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import os
-import socket
+import socket as sockets
 import subprocess
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
-from socket import AF_INET
-from socket import socket as Socket
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_sonemu.planning.plan import (
     DeploymentPlan,
@@ -28,7 +26,17 @@ from pytest_sonemu.planning.plan import (
     RoutePlan,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 _CLONE_NEWNET = 0x40000000
+# Without accept_dad=0 a router has no address to look for its neighbours with for one second.
+_QUIET = (
+    ("net.ipv6.conf.default.disable_ipv6", "1"),
+    ("net.ipv6.conf.default.accept_dad", "0"),
+    ("net.ipv6.conf.all.accept_dad", "0"),
+    ("net.ipv4.ip_forward", "0"),
+)
 _LIBC = ctypes.CDLL(None, use_errno=True)
 Result = TypeVar("Result")
 
@@ -40,7 +48,7 @@ class Namespace:
         def make() -> int:
             if _LIBC.unshare(_CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), "unshare")
-            for key, value in (("ipv6/conf/default/disable_ipv6", "1"), ("ipv4/ip_forward", "0")):
+            for key, value in _QUIET:
                 _sysctl(key, value)
             return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
@@ -57,15 +65,20 @@ class Namespace:
 
         return _in_thread(inside)
 
-    def socket(self, family: int, type: int, protocol: int = 0) -> Socket:
-        return self.call(lambda: socket.socket(family, type, protocol))
+    def socket(self, family: int, kind: int, protocol: int = 0) -> sockets.socket:
+        return self.call(lambda: sockets.socket(family, kind, protocol))
 
     def sysctl(self, key: str, value: str) -> None:
         self.call(lambda: _sysctl(key, value))
 
     def run(self, *argv: str, text: str = "") -> str:
         done = subprocess.run(
-            ["nsenter", f"--net={self.path}", *argv], input=text, capture_output=True, text=True, timeout=20, check=False
+            ["nsenter", f"--net={self.path}", *argv],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
         )
         if done.returncode:
             raise AssertionError(f"{argv}: {done.stderr}\n{text}")
@@ -94,12 +107,12 @@ class KernelBed:
             raise
 
     def socket(
-        self, instance: str | None, endpoint: str | None, family: int, type: int, protocol: int = 0, /
-    ) -> Socket:
+        self, instance: str | None, endpoint: str | None, family: int, kind: int, protocol: int = 0, /
+    ) -> sockets.socket:
         if endpoint is None:
-            return self.fabric.socket(family, type, protocol)
+            return self.fabric.socket(family, kind, protocol)
         assert instance == self.plan.instance
-        return self.spaces[endpoint].socket(family, type, protocol)
+        return self.spaces[endpoint].socket(family, kind, protocol)
 
     def stop(self, endpoint: str) -> None:
         """As when a VNF's container ends: its namespace and its interfaces go, on both sides."""
@@ -107,9 +120,9 @@ class KernelBed:
         self.fabric.run("ip", "-batch", "-", text="".join(f"link del {outer}\n" for outer in outers))
         self.spaces[endpoint].close()
 
-    def listen(self, endpoint: str, port: int, family: int = AF_INET) -> Socket:
-        sock = self.spaces[endpoint].socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    def listen(self, endpoint: str, port: int, family: int = sockets.AF_INET) -> sockets.socket:
+        sock = self.spaces[endpoint].socket(family, sockets.SOCK_STREAM)
+        sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
         sock.bind(("", port))
         sock.listen()
         return sock
@@ -119,7 +132,7 @@ class KernelBed:
         for space in self.spaces.values():
             space.close()
 
-    def __enter__(self) -> KernelBed:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -134,8 +147,8 @@ class KernelBed:
 
     def _wire(self) -> None:
         pairs = [
-            f"link add {interface.outer} mtu 65535 type veth peer name {interface.name} address {interface.mac}"
-            f" mtu {interface.mtu} netns {self.spaces[endpoint.id].path}\nlink set {interface.outer} up\n"
+            f"link add {interface.outer} mtu 65535 type veth peer name {interface.name}"
+            f" address {interface.mac} mtu {interface.mtu} netns {self.spaces[endpoint.id].path}\nlink set {interface.outer} up\n"
             for endpoint in self.plan.endpoints
             for interface in endpoint.interfaces
         ]
@@ -153,7 +166,9 @@ class KernelBed:
                 )
                 self.fabric.run("tc", "-batch", "-", text="".join([*both, *redirects]))
             else:
-                lines = [f"link add {link.id} mtu 65535 type bridge mcast_snooping 0\nlink set {link.id} up\n"]
+                lines = [
+                    f"link add {link.id} mtu 65535 type bridge mcast_snooping 0\nlink set {link.id} up\n"
+                ]
                 lines += [f"link set {end.outer} master {link.id}\n" for end in link.ends]
                 self.fabric.run("ip", "-batch", "-", text="".join(lines))
 
@@ -211,9 +226,13 @@ class PlanBuilder:
         kind = "E-Line" if len(members) == 2 else "E-LAN"
         self._links.append(
             LinkPlan(
-                link_id, "E-Line" if kind == "E-Line" else "E-LAN", "direct", tuple(ends), management=management,
+                link_id,
+                "E-Line" if kind == "E-Line" else "E-LAN",
+                "direct",
+                tuple(ends),
+                management=management,
                 subnets=(ip_network(f"10.30.{number}.0/24"),),
-            )  # fmt: skip
+            )
         )
 
     def route(self, endpoint: str, destination: str, gateway: str) -> None:
@@ -228,17 +247,22 @@ class PlanBuilder:
     def build(self, *forwarding: str, saps: tuple[str, ...] = ("input", "output")) -> DeploymentPlan:
         endpoints = []
         for endpoint, interfaces in self._interfaces.items():
-            sysctls = [("ipv6/conf/all/disable_ipv6", "0" if self.ipv6 else "1")]
-            sysctls.append(("ipv6/conf/default/disable_ipv6", sysctls[0][1]))
+            sysctls = [("net.ipv6.conf.all.disable_ipv6", "0" if self.ipv6 else "1")]
+            sysctls.append(("net.ipv6.conf.default.disable_ipv6", sysctls[0][1]))
             if endpoint in forwarding:
-                sysctls += [("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1")]
+                sysctls += [("net.ipv4.ip_forward", "1"), ("net.ipv6.conf.all.forwarding", "1")]
             kind: EndpointKind = "sap" if endpoint in saps else "vnf"
             routes = tuple(self._routes.get(endpoint, ()))
             endpoints.append(
                 EndpointPlan(
-                    endpoint, kind, "pop1", tuple(interfaces), routes, tuple(sysctls),
+                    endpoint,
+                    kind,
+                    "pop1",
+                    tuple(interfaces),
+                    routes,
+                    tuple(sysctls),
                     transparent=endpoint in self._transparent,
-                )  # fmt: skip
+                )
             )
         return DeploymentPlan("bed", "svc", 1, "service", "test", tuple(endpoints), tuple(self._links))
 
@@ -257,23 +281,10 @@ def firewall_plan(*, ipv6: bool = False, forwarding: bool = True) -> DeploymentP
 
 
 def _sysctl(key: str, value: str) -> None:
-    Path("/proc/sys/net", key).write_text(value)
+    Path("/proc/sys", key.replace(".", "/")).write_text(value)
 
 
 def _in_thread(function: Callable[[], Result]) -> Result:
     """A thread's namespace is its own, and goes with it."""
-    results: list[Result] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(function())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(function).result()

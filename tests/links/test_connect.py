@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 import pytest
-from kernel_bed import KernelBed
 
 from pytest_sonemu.handles.connect import connect
 from pytest_sonemu.handles.observer import Observer
 from pytest_sonemu.handles.results import ConnectResult
+from tests.links.kernel_bed import KernelBed
 
 Probe = Callable[..., ConnectResult]
 
@@ -72,19 +73,23 @@ def test_rejected_by_a_firewall(bed: KernelBed, probe: Probe, how: str) -> None:
 
 
 def test_rejected_by_the_targets_own_rule(bed: KernelBed, probe: Probe) -> None:
-    bed.spaces["server"].nft("table inet t { chain c { type filter hook input priority 0; tcp dport 23 reject; }; }")
+    bed.spaces["server"].nft(
+        "table inet t { chain c { type filter hook input priority 0; tcp dport 23 reject; }; }"
+    )
     result = probe("input", "server", tcp=23)
     assert (result.outcome, result.by) == ("rejected", "server")
 
 
 def test_a_firewall_that_does_not_forward(bed: KernelBed, probe: Probe) -> None:
-    bed.spaces["fw"].sysctl("ipv4/ip_forward", "0")
+    bed.spaces["fw"].sysctl("net.ipv4.ip_forward", "0")
     result = probe("input", "server", tcp=80)
     assert (result.outcome, result.lost_at) == ("dropped", "fw")
 
 
 def test_dropped_on_the_way_back(bed: KernelBed, probe: Probe) -> None:
-    bed.spaces["fw"].nft("table inet t { chain c { type filter hook forward priority 0; tcp sport 80 drop; }; }")
+    bed.spaces["fw"].nft(
+        "table inet t { chain c { type filter hook forward priority 0; tcp sport 80 drop; }; }"
+    )
     with bed.listen("server", 80):
         result = probe("input", "server", tcp=80)
     assert (result.outcome, result.lost_at, result.by) == ("dropped", "fw", "server")
@@ -92,7 +97,9 @@ def test_dropped_on_the_way_back(bed: KernelBed, probe: Probe) -> None:
 
 
 def test_unanswered_when_the_target_keeps_silent(bed: KernelBed, probe: Probe) -> None:
-    bed.spaces["server"].nft("table inet t { chain c { type filter hook input priority 0; tcp dport 80 drop; }; }")
+    bed.spaces["server"].nft(
+        "table inet t { chain c { type filter hook input priority 0; tcp dport 80 drop; }; }"
+    )
     result = probe("input", "server", tcp=80)
     assert result.outcome == "unanswered"
     assert (result.path.ended_at, result.path.way) == ("server", "back")
@@ -140,7 +147,9 @@ def test_dropped_on_the_link_when_the_neighbour_was_known(bed: KernelBed, probe:
 
 
 def test_not_sent_by_a_rule_of_the_source(bed: KernelBed, probe: Probe) -> None:
-    bed.spaces["input"].nft("table inet t { chain c { type filter hook output priority 0; tcp dport 80 drop; }; }")
+    bed.spaces["input"].nft(
+        "table inet t { chain c { type filter hook output priority 0; tcp dport 80 drop; }; }"
+    )
     result = probe("input", "server", tcp=80)
     assert result.outcome == "not_sent"
     assert "rule of its own" in result.reason
@@ -161,8 +170,6 @@ def test_udp(bed: KernelBed, probe: Probe) -> None:
     assert result.duration < 0.2
     result = probe("input", "server", udp=5000, listen=True, payload=b"hello")
     assert (result.outcome, result.listener, result.answer) == ("open", "ours", b"hello")
-    import socket
-
     with bed.spaces["server"].socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("", 5000))
         result = probe("input", "server", udp=5000)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import requests
-from kernel_bed import KernelBed
 
 from pytest_sonemu.errors import NotFoundError
 from pytest_sonemu.handles import http
+from tests.links.kernel_bed import KernelBed
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -27,7 +27,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         pass
 
 
@@ -55,7 +55,9 @@ def server(bed: KernelBed) -> Iterator[Server]:
 def session(bed: KernelBed) -> Iterator[requests.Session]:
     source = bed.plan.endpoint("input")
     assert source is not None
-    with closing(http.session(bed, "svc", "input", http.plan_resolver(bed.plan, source), timeout=0.4)) as session:
+    with closing(
+        http.session(bed, "svc", "input", http.plan_resolver(bed.plan, source), timeout=0.4)
+    ) as session:
         yield session
 
 
@@ -71,7 +73,9 @@ def test_a_name_of_the_plan_is_asked_from_the_endpoint(
 
 
 def test_what_fails_says_where(bed: KernelBed, session: requests.Session) -> None:
-    with pytest.raises(requests.ConnectionError, match=r"input -> server \(10.30.1.2\) port 80: Connection refused"):
+    with pytest.raises(
+        requests.ConnectionError, match=r"input -> server \(10.30.1.2\) port 80: Connection refused"
+    ):
         session.get("http://server/")
     bed.spaces["fw"].nft("table ip t { chain c { type filter hook forward priority 0; drop; }; }")
     with pytest.raises(requests.ConnectTimeout):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from kernel_bed import KernelBed, firewall_plan
 
 from pytest_sonemu.handles.ping import ping
+from tests.links.kernel_bed import KernelBed, firewall_plan
 
 
 def test_counts_times_and_leaves_out_the_warm_up(bed: KernelBed) -> None:
@@ -15,7 +15,8 @@ def test_counts_times_and_leaves_out_the_warm_up(bed: KernelBed) -> None:
     result = ping(bed, bed.plan, "input", "server")
     assert (result.sent, result.received, result.loss, result.error) == (3, 3, 0.0, None)
     assert result.warm_up == 1
-    assert result.rtt is not None and result.jitter is not None
+    assert result.rtt is not None
+    assert result.jitter is not None
     assert 0 < result.rtt.min <= result.rtt.median <= result.rtt.p99 <= result.rtt.max < 0.05
     assert time.monotonic() - began < 0.5
     assert len(repr(result)) < 200
@@ -55,7 +56,9 @@ def test_nothing_comes_back(bed: KernelBed) -> None:
 
 
 def test_a_router_that_complains_is_named(bed: KernelBed) -> None:
-    bed.spaces["fw"].nft("table ip t { chain c { type filter hook forward priority 0; reject with icmp admin-prohibited; }; }")
+    bed.spaces["fw"].nft(
+        "table ip t { chain c { type filter hook forward priority 0; reject with icmp admin-prohibited; }; }"
+    )
     began = time.monotonic()
     result = ping(bed, bed.plan, "input", "server", count=2)
     assert result.error == "fw:input says: administratively prohibited"
@@ -66,8 +69,8 @@ def test_a_router_that_complains_is_named(bed: KernelBed) -> None:
 def test_no_route_is_said_at_once(bed: KernelBed) -> None:
     bed.spaces["input"].run("ip", "route", "del", "10.30.1.0/24")
     result = ping(bed, bed.plan, "input", "server")
-    assert result.sent == 0 and result.loss == 1
-    assert result.error is not None and "no route" in result.error
+    assert (result.sent, result.loss) == (0, 1)
+    assert "no route" in str(result.error)
 
 
 def test_time_to_live_and_dont_fragment(bed: KernelBed) -> None:
@@ -84,5 +87,6 @@ def test_the_search_for_neighbours_is_not_in_the_times(bed: KernelBed) -> None:
     bed.spaces["fw"].run("ip", "neigh", "flush", "all")
     first = ping(bed, bed.plan, "input", "server", count=5, interval=0.01)
     again = ping(bed, bed.plan, "input", "server", count=5, interval=0.01)
-    assert first.rtt is not None and again.rtt is not None
+    assert first.rtt is not None
+    assert again.rtt is not None
     assert first.rtt.max < 10 * again.rtt.max
