@@ -155,7 +155,9 @@ class KernelBed:
             for key, value in (*namespace_sysctls(endpoint.kind), *endpoint.sysctls):
                 self.spaces[endpoint.id].sysctl(key, value)
         for key, value in namespace_sysctls(None):
-            self.fabric.sysctl(key, value)
+            # The bridge's keys are there only where something has loaded br_netfilter.
+            if not key.startswith("net.bridge.") or Path("/proc/sys/net/bridge").exists():
+                self.fabric.sysctl(key, value)
         for batch in fabric_batches(self.plan, lambda endpoint: self.spaces[endpoint].path):
             self.fabric.run(batch.program, "-batch", "-", text=batch.text)
         for endpoint in self.plan.endpoints:
@@ -235,7 +237,7 @@ class PlanBuilder:
                     "pop1",
                     tuple(interfaces),
                     routes,
-                    tuple(sysctls),
+                    sysctls=tuple(sysctls),
                     transparent=endpoint in self._transparent,
                 )
             )
