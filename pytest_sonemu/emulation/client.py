@@ -134,7 +134,7 @@ class BedClient:
         instance: str | None,
         endpoint: str | None,
         family: int,
-        type: int,  # noqa: A002 - the socket module's word
+        type: int,
         protocol: int = 0,
     ) -> socket.socket:
         """A socket that belongs to an endpoint's namespace, or (endpoint None) to the fabric."""

@@ -21,6 +21,8 @@ from pytest_sonemu.planning.make import TOPOLOGY_INSTANCE, make_hosts_plan
 from pytest_sonemu.topology.model import Topology
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from pytest_sonemu.descriptors.read import Package
 
 
@@ -81,7 +83,7 @@ class TestBed:
         bed._adopt(core, undo)
         return bed
 
-    def __enter__(self) -> TestBed:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -81,7 +81,7 @@ class UndoStack:
                 label, step = self._steps.pop()
             try:
                 step()
-            except Exception as error:  # reported by the caller: the remaining steps must run too
+            except Exception as error:  # noqa: BLE001 - reported by the caller: the remaining steps must run too
                 failures.append(UndoFailure(label, error))
 
 

@@ -25,6 +25,16 @@ EVERYWHERE = (
     ("net.ipv4.conf.all.send_redirects", "0"),
     ("net.ipv4.conf.default.send_redirects", "0"),
     ("net.ipv4.tcp_orphan_retries", "1"),
+    # Limited, a table of probes would take "refused" for "delivered" after the first few.
+    ("net.ipv4.icmp_ratelimit", "0"),
+    ("net.ipv4.icmp_msgs_per_sec", "1000000"),
+    ("net.ipv4.icmp_msgs_burst", "1000000"),
+    ("net.ipv6.icmp.ratelimit", "0"),
+    # A probe's listener stands where the service would, whoever runs the test.
+    ("net.ipv4.ip_unprivileged_port_start", "0"),
+    # Waiting for duplicates keeps a router from looking for neighbours for a second.
+    ("net.ipv6.conf.all.accept_dad", "0"),
+    ("net.ipv6.conf.default.accept_dad", "0"),
     ("net.ipv6.conf.all.accept_ra", "0"),
     ("net.ipv6.conf.default.accept_ra", "0"),
     # Only the default: `lo` keeps ::1, which programs expect.
@@ -32,7 +42,7 @@ EVERYWHERE = (
 )
 
 # Docker loads br_netfilter, with which a bridge looks into IP packets and drops what it does not like.
-FABRIC = tuple((f"net.bridge.bridge-nf-call-{table}", "0") for table in ("iptables", "ip6tables", "arptables"))
+FABRIC = tuple((f"net.bridge.bridge-nf-call-{tables}", "0") for tables in ("iptables", "ip6tables"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class Ear:
 
     def heard(self) -> list[tuple[str, bytes]]:
         """Everything queued by now: interface and whole frame, its tag put back."""
-        found = []
+        found: list[tuple[str, bytes]] = []
         while True:
             try:
                 data, ancillary, _flags, address = self.socket.recvmsg(70000, 256)

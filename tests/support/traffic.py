@@ -8,7 +8,9 @@ from ipaddress import IPv4Address, IPv6Address
 from pytest_sonemu.handles.endpoint import Endpoint
 
 
-def bulk(source: Endpoint, target: Endpoint, address: IPv4Address | IPv6Address, size: int = 4_000_000) -> int:
+def bulk(
+    source: Endpoint, target: Endpoint, address: IPv4Address | IPv6Address, size: int = 4_000_000
+) -> int:
     """Send `size` bytes by one TCP connection, and return how many arrived. Raises OSError."""
     received = 0
     with target.socket() as listener:
