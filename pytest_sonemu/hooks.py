@@ -1,0 +1,23 @@
+"""The hooks that other plugins and conftest files may implement."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_sonemu.handles.service import Service
+    from pytest_sonemu.handles.testbed import TestBed
+
+
+def pytest_sonemu_testbed_ready(testbed: TestBed) -> None:
+    """A test bed of the pool is up, with no instance on it yet.
+
+    Called once a bed, before a test gets it. An error here is one of starting the bed.
+    """
+
+
+def pytest_sonemu_service_ready(service: Service) -> None:
+    """An instance is up and every VNF of it is ready.
+
+    Called once an instance, also for the one that replaces another, before a test gets it.
+    """

@@ -1,0 +1,271 @@
+"""The pytest plugin: options, hooks, fixtures. What they do is in `sharing`, loaded when a test uses it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pytest_sonemu.handles.service import Service
+    from pytest_sonemu.handles.testbed import TestBed
+    from pytest_sonemu.sharing.session import Sharing
+
+_OPTIONS = ("sonemu_set", "sonemu_keep", "sonemu_missing", "sonemu_scope")
+_SHARED_FOLDER = pytest.StashKey[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("sonemu", "pytest-sonemu: test beds and services")
+    group.addoption(
+        "--sonemu-set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting over all others, repeatable: fw.image=fw:dev, '*.image=sonemu/vnf-base'",
+    )
+    group.addoption(
+        "--sonemu-keep",
+        metavar="WHEN",
+        help="leave beds up for 2 hours to look at: never (default), on-failure, always",
+    )
+    group.addoption(
+        "--sonemu-missing",
+        metavar="HOW",
+        help="a test whose needs this machine does not meet is an: error (default), skip",
+    )
+    group.addoption(
+        "--sonemu-scope",
+        metavar="SCOPE",
+        help="who shares a running service, over all marks: session (default), module, class, function",
+    )
+    group.addoption(
+        "--sonemu-show-config",
+        action="store_true",
+        help="show the settings of the run and of each test with their origin, and exit",
+    )
+    parser.addini(
+        "sonemu_set", "settings, one KEY=VALUE a line, below all marks", type="linelist", default=[]
+    )
+    parser.addini("sonemu_keep", "as --sonemu-keep", default="")
+    parser.addini("sonemu_missing", "as --sonemu-missing", default="")
+    parser.addini("sonemu_scope", "as --sonemu-scope, below all marks", default="")
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    from pytest_sonemu import hooks
+
+    pluginmanager.add_hookspecs(hooks)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "sonemu(topology=, package=, vnfs=, saps=, images=, placement=, address_plan=, routes=, ipv6=, mtu=,"
+        " scope=, requires=, exclusive=): the test bed and the service that this test gets;"
+        " marks on module, class and function are merged key by key, lists clone the test.",
+    )
+    if config.getoption("sonemu_show_config"):
+        # Shown by this process from its own collection: workers of xdist would collect elsewhere.
+        config.option.dist, config.option.tx, config.option.numprocesses = "no", [], None
+    if any(config.getoption(name) or config.getini(name) for name in _OPTIONS):
+        from pytest_sonemu.sharing.running import run_settings
+
+        run_settings(config)  # what cannot be used is said before anything is collected
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "sonemu_topology" in metafunc.fixturenames:
+        from pytest_sonemu.sharing.cloning import clone
+        from pytest_sonemu.sharing.running import run_settings
+
+        clone(metafunc, run_settings(metafunc.config))
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | list[str]:
+    users = [item for item in items if "sonemu_topology" in getattr(item, "fixturenames", ())]
+    if not users:
+        return []
+    from pytest_sonemu.sharing.running import run_settings
+
+    run = run_settings(config)
+    rest = [f"{name}={each.value}" for name, each in (("keep", run.keep), ("missing", run.missing))]
+    return f"sonemu: {len(users)} of {len(items)} tests on emulated infrastructure; {', '.join(rest)}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    from_here = [item for item in session.items if _is_ours(item)]
+    if session.config.getoption("sonemu_show_config"):
+        # Collected like a run, and none of it is run.
+        session.config.option.collectonly = True
+        _show_config(session)
+    elif from_here and not session.config.option.collectonly:
+        from pytest_sonemu.sharing.starting import before_the_first_test
+
+        before_the_first_test(session.config, from_here)
+    return (yield)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # A mark that cannot be used is the test's error, whether or not it uses a fixture of ours.
+    if item.get_closest_marker("sonemu") is not None:
+        _sharing(item.config)  # makes the report know our errors
+        from pytest_sonemu.sharing.marks import mark_layers
+
+        mark_layers(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    try:
+        return (yield)
+    finally:
+        if (sharing := _sharing_if_used(item.config)) is not None:
+            sharing.finished(item, nextitem)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if (sharing := _sharing_if_used(item.config)) is not None:
+        from pytest_sonemu.sharing.reporting import complete
+
+        complete(report, item, call, str(sharing.run.keep.value))
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    try:
+        return (yield)
+    finally:
+        if (sharing := _sharing_if_used(session.config)) is not None:
+            sharing.close()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """A worker of xdist is told the folder where workers meet."""
+    from pytest_sonemu.sharing.starting import meeting_folder
+
+    node.workerinput["sonemu_shared"] = meeting_folder(node.config)  # type: ignore[attr-defined]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if "pytest_sonemu.sharing.starting" in sys.modules:
+        from pytest_sonemu.sharing.starting import remove_meeting_folder
+
+        remove_meeting_folder(config)
+
+
+@pytest.fixture
+def sonemu_topology(request: pytest.FixtureRequest) -> object:
+    """Override it: the topology of tests whose marks name none (a path or a `Topology`; None: one PoP)."""
+    return getattr(request, "param", None)
+
+
+@pytest.fixture
+def sonemu_package(request: pytest.FixtureRequest) -> object:
+    """Override it: the package of tests whose marks name none (a path or a `NetworkService`)."""
+    return getattr(request, "param", None)
+
+
+@pytest.fixture
+def sonemu_settings(request: pytest.FixtureRequest) -> Mapping[str, object]:
+    """Override it: a mapping of the marker's keys for tests whose marks do not say otherwise."""
+    return getattr(request, "param", {})
+
+
+@pytest.fixture
+def _sonemu_images() -> None:
+    """Stands for one combination when a mark lists images."""
+
+
+@pytest.fixture
+def _sonemu_asked(
+    sonemu_topology: object, sonemu_package: object, sonemu_settings: object, _sonemu_images: object
+) -> Mapping[str, object]:
+    """What the overridable fixtures say for this test."""
+    return {
+        "sonemu_topology": sonemu_topology,
+        "sonemu_package": sonemu_package,
+        "sonemu_settings": sonemu_settings,
+    }
+
+
+@pytest.fixture
+def sonemu_testbed(request: pytest.FixtureRequest, _sonemu_asked: Mapping[str, object]) -> Iterator[TestBed]:
+    """The test bed that this test asks for, shared as its scope says; what the test changes is undone.
+
+    If the test's marks name a package, its service is up on this bed.
+    """
+    with (
+        _sharing(request.config).testbed(request.node, _sonemu_asked) as bed,
+        shown_to_instance(request, bed),
+    ):
+        yield bed
+
+
+@pytest.fixture
+def sonemu_service(request: pytest.FixtureRequest, _sonemu_asked: Mapping[str, object]) -> Iterator[Service]:
+    """The running service that this test asks for, shared as its scope says; its changes are undone."""
+    with (
+        _sharing(request.config).service(request.node, _sonemu_asked) as service,
+        shown_to_instance(request, service),
+    ):
+        yield service
+
+
+@contextmanager
+def shown_to_instance(request: pytest.FixtureRequest, value: object) -> Iterator[None]:
+    """A `unittest.TestCase` that uses a fixture finds it as an attribute: `self.service`."""
+    unittest = sys.modules.get("unittest")
+    instance = request.instance
+    if unittest is None or not isinstance(instance, unittest.TestCase):
+        yield
+        return
+    name = request.fixturename
+    assert name is not None
+    setattr(instance, name, value)
+    try:
+        yield
+    finally:
+        delattr(instance, name)
+
+
+def _is_ours(item: pytest.Item) -> bool:
+    """Whether a test has a mark, a fixture or a factory's fixture of ours."""
+    if (
+        "sonemu_topology" in getattr(item, "fixturenames", ())
+        or item.get_closest_marker("sonemu") is not None
+    ):
+        return True
+    return "pytest_sonemu.sharing.factories" in sys.modules
+
+
+def _sharing(config: pytest.Config) -> Sharing:
+    from pytest_sonemu.sharing.running import sharing_of
+
+    return sharing_of(config)
+
+
+def _sharing_if_used(config: pytest.Config) -> Sharing | None:
+    if "pytest_sonemu.sharing.running" not in sys.modules:
+        return None
+    from pytest_sonemu.sharing.running import sharing_if_used
+
+    return sharing_if_used(config)
+
+
+def _show_config(session: pytest.Session) -> None:
+    from pytest_sonemu.sharing.starting import show_config
+
+    show_config(session)

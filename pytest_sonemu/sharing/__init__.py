@@ -1,0 +1,1 @@
+"""What tests ask for, and who shares it: settings, marks, scopes, the pool, fixture factories."""

@@ -1,0 +1,95 @@
+"""What this room needs of the others, as protocols: beds, instances, and three ways out of here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from pytest_sonemu.handles.undo import UndoFailure
+
+
+class ServiceLike(Protocol):
+    """A running instance, or a test's view of one."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def dirty(self) -> str | None:
+        """Why the instance is no longer as it was started and must not be shared on; None: it is."""
+
+    def view(self) -> ServiceLike:
+        """A copy that shares the instance and has an undo stack of its own."""
+
+    def close_view(self) -> Sequence[UndoFailure]:
+        """Undo what this view changed; the steps that failed."""
+
+    def stop(self) -> None: ...
+
+
+class BedLike(Protocol):
+    """A test bed that is up, or a test's view of one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def run_dir(self) -> Path: ...
+    @property
+    def gone(self) -> bool: ...
+
+    def start(self, package: object, **options: object) -> ServiceLike: ...
+
+    def view(self) -> BedLike:
+        """As a service's: instances started and links changed through it are undone by `close_view`."""
+
+    def close_view(self) -> Sequence[UndoFailure]: ...
+
+    def keep(self, seconds: float) -> None:
+        """Let go of the bed; it lives for `seconds` more."""
+
+    def end(self) -> None: ...
+
+
+class ImageWish(Protocol):
+    """What the preparation of images is told of one collected service."""
+
+    @property
+    def package(self) -> object: ...
+    @property
+    def topology(self) -> object: ...
+    @property
+    def options(self) -> Mapping[str, object]: ...
+
+
+OpenBed = Callable[[object, Mapping[str, str]], BedLike]
+PrepareImages = Callable[[Sequence[ImageWish], Callable[[str], None]], object]
+FindMissing = Callable[[Iterable[str]], Sequence[str]]
+
+
+def open_bed(topology: object, images: Mapping[str, str]) -> BedLike:
+    """Boot a bed. `topology` as `TestBed` takes it."""
+    return cast(
+        BedLike, import_module("pytest_sonemu.handles.testbed").TestBed(topology, images=images or None)
+    )
+
+
+def prepare_images(wishes: Sequence[ImageWish], progress: Callable[[str], None]) -> object:
+    """Build and pull what the services need, in parallel; `progress` gets lines for a person."""
+    return import_module("pytest_sonemu.emulation.images").prepare_images(wishes, progress)
+
+
+def find_missing(needs: Iterable[str]) -> Sequence[str]:
+    """A sentence for each need that this machine does not meet: what is missing, how to mend it."""
+    missing: Sequence[str] = import_module("pytest_sonemu.sharing.needs").find_missing(needs)
+    return missing
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The effects that this room asks others for; tests of the room put their own here."""
+
+    open_bed: OpenBed = open_bed
+    prepare_images: PrepareImages = prepare_images
+    find_missing: FindMissing = find_missing

@@ -1,0 +1,281 @@
+"""One model for what can be set, and one order: the nearest layer that says something wins.
+
+From the strongest: command line, parametrisation, marker (function, class, module), overridden
+fixture, ini, `sonemu.yml` beside the package (read with the package), default. Layers merge leaf by
+leaf: a function's `vnfs={"fw": {"image": "fw:dev"}}` leaves the module's `vnfs={"web": ...}` alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from pytest_sonemu.errors import SettingsError, did_you_mean
+
+Scope = Literal["session", "module", "class", "function"]
+Keep = Literal["never", "on-failure", "always"]
+Missing = Literal["error", "skip"]
+SCOPES: tuple[str, ...] = get_args(Scope)
+KEEPS: tuple[str, ...] = get_args(Keep)
+MISSINGS: tuple[str, ...] = get_args(Missing)
+
+Path_ = tuple[str, ...]
+
+OWN_KEYS = ("topology", "package", "scope", "requires", "exclusive")
+# The keys that are handed on to `TestBed.start`; their values are checked there and by planning.options.
+SERVICE_KEYS = ("vnfs", "saps", "images", "placement", "address_plan", "routes", "ipv6", "mtu")
+_TABLES = ("vnfs", "saps", "images")
+_TEXT_KEYS = ("topology", "package", "image", "build", "env", "secrets", "sysctls", "images", "placement")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one place says: `leaves` by path (`("vnfs", "fw", "image")`), `origin` as a person calls it."""
+
+    origin: str
+    leaves: Mapping[Path_, object]
+
+
+@dataclass(frozen=True)
+class Setting:
+    value: object
+    origin: str
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What holds for the whole run."""
+
+    keep: Setting = Setting("never", "default")
+    missing: Setting = Setting("error", "default")
+    scope: Setting = Setting("session", "default")
+    command_line: Layer = Layer("command line", {})
+    ini: Layer = Layer("ini", {})
+
+
+@dataclass(frozen=True)
+class TestSettings:
+    """What holds for one test, with the origin of each leaf. Paths are absolute."""
+
+    __test__ = False
+
+    topology: object = None
+    package: object = None
+    scope: Scope = "session"
+    requires: tuple[str, ...] = ()
+    exclusive: bool = False
+    options: Mapping[str, object] = field(default_factory=dict)
+    origins: Mapping[Path_, Setting] = field(default_factory=dict)
+
+
+def known_keys() -> tuple[str, ...]:
+    """The keys of the marker and of `sonemu_settings`."""
+    return OWN_KEYS + SERVICE_KEYS
+
+
+def layer(origin: str, values: Mapping[str, object], folders: Sequence[Path] = ()) -> Layer:
+    """A layer from a mapping; relative paths in it are looked for in `folders`, in order.
+
+    Raises SettingsError for a key that does not exist and for a file that is in none of the folders.
+    """
+    leaves: dict[Path_, object] = {}
+    for key, value in values.items():
+        if key not in known_keys():
+            raise SettingsError(
+                f"{origin}: unknown key '{key}'{did_you_mean(str(key), known_keys())}; "
+                f"there are: {', '.join(known_keys())}"
+            )
+        if key in _TABLES or (key == "placement" and isinstance(value, Mapping)):
+            leaves.update(_flatten((key,), value, origin))
+        else:
+            leaves[(key,)] = value
+    return Layer(origin, {path: _located(path, value, origin, folders) for path, value in leaves.items()})
+
+
+def merge(layers: Iterable[Layer]) -> dict[Path_, Setting]:
+    """All leaves, the strongest layer first. A leaf also hides what is said above or below it."""
+    merged: dict[Path_, Setting] = {}
+    for each in layers:
+        stronger = [_slot(path) for path in merged]
+        for path, value in each.leaves.items():
+            slot = _slot(path)
+            if not any(slot[: len(other)] == other or other[: len(slot)] == slot for other in stronger):
+                merged[path] = Setting(value, each.origin)
+    return merged
+
+
+def resolve(layers: Iterable[Layer], run: RunSettings) -> TestSettings:
+    """The settings of one test from the layers between command line and ini, strongest first.
+
+    Raises SettingsError for a value that cannot be used.
+    """
+    merged = merge([run.command_line, *layers, run.ini])
+    own = {path[0]: setting for path, setting in merged.items() if path[0] in OWN_KEYS}
+    scope = run.scope if run.scope.origin == "command line" else own.get("scope", run.scope)
+    merged[("scope",)] = scope
+    for key in ("topology", "package"):
+        if key in own and isinstance(own[key].value, (list, tuple)):
+            raise SettingsError(
+                f"{own[key].origin}: a list as {key} clones tests that name a fixture of ours as an argument,"
+                " and works in the marker only; here one is needed"
+            )
+    options: dict[str, Any] = {}
+    for path, setting in merged.items():
+        if path[0] not in OWN_KEYS:
+            _put(options, path, setting.value)
+    return TestSettings(
+        topology=own["topology"].value if "topology" in own else None,
+        package=own["package"].value if "package" in own else None,
+        scope=cast(Scope, one_of("scope", scope, SCOPES)),
+        requires=_names("requires", own.get("requires")),
+        exclusive=_flag("exclusive", own.get("exclusive")),
+        options=options,
+        origins=merged,
+    )
+
+
+def one_of(key: str, setting: Setting, choices: Sequence[str]) -> str:
+    """The value, if it is one of `choices`. Raises SettingsError."""
+    if isinstance(setting.value, str) and setting.value in choices:
+        return setting.value
+    raise SettingsError(
+        f"{setting.origin}: {key} is {setting.value!r}{did_you_mean(str(setting.value), choices)}; "
+        f"it is one of: {', '.join(choices)}"
+    )
+
+
+def parse_set(entries: Iterable[str], origin: str, folders: Sequence[Path] = ()) -> Layer:
+    """A layer from `fw.image=fw:dev`, `*.image=sonemu/vnf-base`, `placement=first`; a later entry wins.
+
+    `*.image` is the map's entry for every image that is not to be had; what stands before any other
+    dot is a vnf_id. Raises SettingsError.
+    """
+    leaves: dict[Path_, object] = {}
+    for entry in entries:
+        name, equals, text = entry.partition("=")
+        head, dot, rest = name.strip().partition(".")
+        if not equals or not head or (dot and not all(rest.split("."))):
+            raise SettingsError(
+                f"{origin}: '{entry}' is not a setting; write it as in fw.image=fw:dev or placement=first"
+            )
+        if not dot:
+            path: Path_ = (head,)
+        elif (head, rest) == ("*", "image"):
+            path = ("images", "*")
+        elif head in ("images", "placement"):
+            path = (head, rest)  # the name of an image has dots of its own
+        elif head in ("vnfs", "saps"):
+            path = (head, *rest.split(".", 2))
+        else:
+            path = ("vnfs", head, *rest.split(".", 1))
+        leaves[path] = _parsed(path, text.strip())
+    mapping: dict[str, Any] = {}
+    for path, value in leaves.items():
+        _put(mapping, path, value)
+    return layer(origin, mapping, folders)
+
+
+def describe(settings: Mapping[Path_, Setting]) -> list[str]:
+    """A line per leaf with its origin; the values of secrets are not shown."""
+    rows = [
+        (".".join(path), _shown(path, each.value), each.origin) for path, each in sorted(settings.items())
+    ]
+    width = max((len(f"{name} = {value}") for name, value, _ in rows), default=0)
+    return [f"{f'{name} = {value}':<{width}}  # {origin}" for name, value, origin in rows]
+
+
+def _shown(path: Path_, value: object) -> str:
+    if "secrets" in path:
+        return "***"
+    if isinstance(value, (str, Path)):
+        return str(value)
+    name = getattr(value, "name", None)
+    return f"{type(value).__name__} {name}" if isinstance(name, str) else repr(value)
+
+
+def _flatten(path: Path_, value: object, origin: str) -> dict[Path_, object]:
+    if not isinstance(value, Mapping):
+        if len(path) == 1:
+            raise SettingsError(f"{origin}: {'.'.join(path)} is {value!r}; it takes a mapping")
+        return {path: value}
+    if not value:
+        return {path: value} if len(path) > 2 else {}
+    leaves: dict[Path_, object] = {}
+    for key, inner in value.items():
+        leaves.update(_flatten((*path, str(key)), inner, origin))
+    return leaves
+
+
+def _slot(path: Path_) -> Path_:
+    # An image and a folder to build it from answer the same question, so the nearer hides the other.
+    if len(path) == 3 and path[0] == "vnfs" and path[2] == "build":
+        return (*path[:2], "image")
+    return path
+
+
+def _put(target: dict[str, Any], path: Path_, value: object) -> None:
+    for word in path[:-1]:
+        target = target.setdefault(word, {})
+    target[path[-1]] = value
+
+
+def _parsed(path: Path_, text: str) -> object:
+    """Text of the command line as the value it stands for: true/false, JSON lists and mappings, else text."""
+    if any(word in _TEXT_KEYS for word in path):
+        return text
+    if text in ("true", "false"):
+        return text == "true"
+    if text[:1] in ("[", "{"):
+        import yaml
+
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"{'.'.join(path)}={text} cannot be read as YAML: {error}") from None
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _located(path: Path_, value: object, origin: str, folders: Sequence[Path]) -> object:
+    is_file = path in (("topology",), ("package",))
+    is_folder = len(path) == 3 and path[0] == "vnfs" and path[2] == "build"
+    if not (is_file or is_folder):
+        return value
+    if not isinstance(value, (str, os.PathLike)):
+        return value
+    for folder in folders or (Path.cwd(),):
+        found = Path(folder, value)
+        if found.exists():
+            return found.resolve()
+    places = ", ".join(str(folder) for folder in folders or (Path.cwd(),))
+    raise SettingsError(
+        f"{origin}: {'.'.join(path)} '{os.fspath(value)}' does not exist; looked in: {places}"
+    )
+
+
+def _names(key: str, setting: Setting | None) -> tuple[str, ...]:
+    if setting is None or setting.value is None:
+        return ()
+    value = (setting.value,) if isinstance(setting.value, str) else setting.value
+    if not isinstance(value, (list, tuple, set, frozenset)) or not all(
+        isinstance(each, str) for each in value
+    ):
+        raise SettingsError(
+            f"{setting.origin}: {key} is {setting.value!r}; it takes a name or a list of names"
+        )
+    return tuple(value)
+
+
+def _flag(key: str, setting: Setting | None) -> bool:
+    if setting is None:
+        return False
+    if not isinstance(setting.value, bool):
+        raise SettingsError(f"{setting.origin}: {key} is {setting.value!r}; it is True or False")
+    return setting.value
