@@ -54,7 +54,7 @@ class TestBed:
         `lease` the bed lives for so many seconds, whatever becomes of this process. `progress` gets a
         line per step. Raises TopologyError, MachineError, SettingsError.
         """
-        described = _topology(topology)
+        described = as_topology(topology)
         if images:
             described = replace(described, images={**described.images, **images})
         client = BedClient.boot(described, name=name, project=Path.cwd().name, lease=lease)
@@ -201,7 +201,8 @@ class _View(TestBed):
         return service
 
 
-def _topology(given: str | Path | Topology | None) -> Topology:
+def as_topology(given: str | Path | Topology | None) -> Topology:
+    """A topology as `TestBed` takes it: a file, an object, or None for one PoP. Raises TopologyError."""
     if given is None:
         return Topology()
     if isinstance(given, Topology):
