@@ -111,6 +111,11 @@ class TestBed:
         return self._core.client.run_dir
 
     @property
+    def keeper_pid(self) -> int:
+        """The process that holds the bed."""
+        return self._core.client.keeper_pid
+
+    @property
     def gone(self) -> bool:
         return self._core.client.gone
 
