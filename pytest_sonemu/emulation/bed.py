@@ -35,18 +35,22 @@ class Bed:
         self.name, self.run_dir = name, run_dir
         self.containers = Containers(api, labels, hold)
         self.transcript = Transcript(run_dir / "transcript.log")
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._instances: dict[str, Instance] = {}
         self._generation = 0
         self._next_number = 1
-        self._removals: list[threading.Thread] = []
         self._gone = 0
+        self._claimed: set[str] = set()
+        self._removed: set[str] = set()
+        self._ending = False
         self._notes: list[str] = []
         self.spawned = SpawnedProcesses()
 
     def apply(self, plan: DeploymentPlan, generation: int, progress: Callable[[str], None]) -> Applied:
         """Carry out a plan. Raises StalePlanError, or EmulationError with everything undone."""
         with self._lock:
+            if self._ending:
+                raise EmulationError(f"test bed '{self.name}' is ending")
             if generation != self._generation:
                 raise StalePlanError(
                     f"the plan of {plan.instance} is older than what has been given out since"
@@ -86,6 +90,8 @@ class Bed:
 
     def _put_away(self, container: str) -> None:
         """Rename a container out of the way; Docker's slow removal goes on behind."""
+        if not self._claim(container):
+            return
         with self._lock:
             self._gone += 1
             name = f"sonemu-{self.name}-gone-{self._gone}"
@@ -93,10 +99,17 @@ class Bed:
             self.containers.rename(container, name)
         except EmulationError as error:
             self.transcript.note(str(error))
-        removal = threading.Thread(target=self._remove, args=(container,), name=f"remove {name}", daemon=True)
-        removal.start()
+        threading.Thread(target=self._remove, args=(container,), name=f"remove {name}", daemon=True).start()
+
+    def _claim(self, container: str) -> bool:
+        """Whether the caller is the first to take this container away, and so the one to remove it.
+
+        Docker lists a container for ever that is renamed while it is removed.
+        """
         with self._lock:
-            self._removals = [thread for thread in self._removals if thread.is_alive()] + [removal]
+            first = container not in self._claimed
+            self._claimed.add(container)
+        return first
 
     def _remove(self, container: str) -> None:
         try:
@@ -104,19 +117,23 @@ class Bed:
         except EmulationError as error:
             # Left to the sweep, which finds it by its labels.
             self.transcript.note(str(error))
+        finally:
+            with self._lock:
+                self._removed.add(container)
+                self._lock.notify_all()
 
     def end(self) -> None:
         """End everything. Goes on whatever fails; what Docker does not remove is left to the sweep."""
         with self._lock:
+            self._ending = True
             instances = list(self._instances.values())
+            self._instances = {}
         with ThreadPoolExecutor(PARALLEL) as pool:
             list(pool.map(lambda instance: instance.down(graceful=False), instances))
             containers = [v.container for i in instances for v in i.vnfs.values() if v.container is not None]
-            list(pool.map(self._remove, containers))
+            list(pool.map(self._remove, filter(self._claim, containers)))
         with self._lock:
-            removals = list(self._removals)
-        for removal in removals:
-            removal.join(REMOVAL_SECONDS)
+            self._lock.wait_for(lambda: self._claimed == self._removed, REMOVAL_SECONDS)
 
     def follow(self, instance: str, endpoint: str) -> None:
         """Docker's word that a container started or ended."""
@@ -168,6 +185,8 @@ class Bed:
 
         text = TypeAdapter(BedState).dump_json(self.state(), indent=1)
         with self._lock:
+            if self._ending:
+                return
             fresh = self.run_dir / "state.json.new"
             fresh.write_bytes(text)
             os.replace(fresh, self.run_dir / "state.json")

@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,6 +44,8 @@ class Instance:
             else:
                 self.others[endpoint.id] = RunningEndpoint(endpoint, place)
         self.ending = False
+        # Held while it goes up or down: an end waits for a start that has noticed it.
+        self._changing = threading.RLock()
         self.warnings: list[str] = []
         self._fabric = f"/proc/{os.getpid()}/ns/net"
 
@@ -50,28 +53,40 @@ class Instance:
 
     def up(self, progress: Callable[[str], None]) -> None:
         """Containers held, links made, commands let go."""
-        try:
-            progress(f"containers of {self.plan.instance}")
-            self.folder.mkdir(parents=True)
-            with ThreadPoolExecutor(PARALLEL) as pool:
-                vnfs = [pool.submit(self._start_held, vnf) for vnf in self.vnfs.values()]
-                for other in self.others.values():
-                    other.make()
-                for done in vnfs:
-                    done.result()
-            progress(f"links of {self.plan.instance}")
-            self._run_all(batches.fabric_batches(self.plan, self._namespace_of))
-            self._configure(self.plan.endpoints)
-            for vnf in self.vnfs.values():
-                vnf.release()
-        except BaseException:
-            self.down(graceful=False)
-            raise
+        with self._changing:
+            try:
+                self._up(progress)
+            except BaseException:
+                self.down(graceful=False)
+                raise
+
+    def _up(self, progress: Callable[[str], None]) -> None:
+        progress(f"containers of {self.plan.instance}")
+        self.folder.mkdir(parents=True)
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            vnfs = [pool.submit(self._start_held, vnf) for vnf in self.vnfs.values()]
+            for other in self.others.values():
+                other.make()
+            for done in vnfs:
+                done.result()
+        progress(f"links of {self.plan.instance}")
+        self._run_all(batches.fabric_batches(self.plan, self._namespace_of))
+        self._configure(self.plan.endpoints)
+        self._check_ending()
+        for vnf in self.vnfs.values():
+            vnf.release()
+
+    def _check_ending(self) -> None:
+        """A bed may be told to end while an instance starts: what is not made need not be undone."""
+        if self.ending:
+            raise EmulationError(f"{self.plan.instance} was ended while it started")
 
     def _start_held(self, vnf: RunningVnf) -> None:
         # The lock keeps Docker's own word of this start from being taken for somebody else's.
         with vnf.lock, self._named(vnf):
+            self._check_ending()
             vnf.create()
+            self._check_ending()
             vnf.start_held()
 
     def _configure(self, endpoints: Iterable[EndpointPlan]) -> None:
@@ -155,6 +170,10 @@ class Instance:
     def down(self, *, graceful: bool = True) -> None:
         """Processes dead, links gone, containers renamed out of the way. Goes on whatever fails."""
         self.ending = True
+        with self._changing:
+            self._down(graceful=graceful)
+
+    def _down(self, *, graceful: bool) -> None:
         problems: list[EmulationError] = []
         with ThreadPoolExecutor(max(1, min(16, len(self.vnfs)))) as pool:
             ends = [pool.submit(self._end_vnf, vnf, graceful) for vnf in self.vnfs.values()]

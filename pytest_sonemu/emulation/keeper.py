@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_sonemu.emulation.bed import Bed
 
 FIRST_MESSAGE_SECONDS = 5.0
+LAST_WORDS_SECONDS = 3.0
 
 
 class Keeper:
@@ -76,9 +77,15 @@ class Keeper:
         finally:
             if self.bed is not None:
                 self.bed.end()
+            self._remove_run_dir()
+
+    def _remove_run_dir(self) -> None:
+        """Threads that were at work when the end came may still write a last file while it is removed."""
+        deadline = time.monotonic() + LAST_WORDS_SECONDS
+        while self.run_dir.exists() and time.monotonic() < deadline:
             shutil.rmtree(self.run_dir, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                self.run_dir.parent.rmdir()
+        with contextlib.suppress(OSError):
+            self.run_dir.parent.rmdir()
 
     def stop(self) -> None:
         """Let `serve` come to its end; may be called from any thread and from a signal handler."""

@@ -99,3 +99,32 @@ def test_the_sweep_takes_what_a_killed_keeper_left(run: Run) -> None:
         removed = sweep(docker, bed=run.bed.name)
     assert {remnant.kind for remnant in removed if remnant.removed} == {"container", "run directory"}
     assert run.bed.wait_until_gone(10).none
+
+
+SCRIPT = """
+from pathlib import Path
+from pytest_sonemu.handles.testbed import TestBed
+from pytest_sonemu import NetworkFunction, NetworkService
+
+vnfs = [NetworkFunction(f"vnf{n}", image="sonemu/vnf-base") for n in range(6)]
+with TestBed() as bed:
+    Path("up").write_text(f"{bed.name} {bed.keeper_pid}")
+    while True:
+        bed.start(NetworkService.chain("input", *vnfs, "output")).stop()
+"""
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.1, 0.3, 0.6, 1.0, 1.7])
+def test_kill_9_at_any_moment_of_start_and_stop_leaves_nothing(tmp_path: Path, moment: float) -> None:
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=tmp_path, stdin=subprocess.DEVNULL)
+    try:
+        up = tmp_path / "up"
+        assert wait(lambda: up.exists() and up.read_text() != "", 30)
+        name, pid = up.read_text().split()
+        bed = BedOnMachine.of(name, int(pid))
+        # Not for luck: the moment is what differs between the cases.
+        wait(lambda: process.poll() is not None, moment)
+    finally:
+        process.kill()
+        process.wait(10)
+    assert bed.wait_until_gone(10).none
