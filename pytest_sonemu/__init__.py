@@ -1,10 +1,10 @@
 """pytest-sonemu: an emulated NFV infrastructure for tests, and service packages that run on it.
 
-from pytest_sonemu import TestBed
+    from pytest_sonemu import TestBed
 
-with TestBed("two-pops.yml") as bed:
-    fw = bed.start("firewall.son")
-    assert fw.connect("input", "server", tcp=23).outcome == "dropped"
+    with TestBed("two-pops.yml") as bed:
+        fw = bed.start("firewall.son")
+        assert fw.connect("input", "server", tcp=23).outcome == "dropped"
 """
 
 from __future__ import annotations

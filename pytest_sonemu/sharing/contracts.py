@@ -77,7 +77,7 @@ def open_bed(topology: object, images: Mapping[str, str]) -> BedLike:
 
 def prepare_images(wishes: Sequence[ImageWish], progress: Callable[[str], None]) -> object:
     """Build and pull what the services need, in parallel; `progress` gets lines for a person."""
-    return import_module("pytest_sonemu.handles.preparing").prepare_images(wishes, progress)
+    return import_module("pytest_sonemu.emulation.images").prepare_images(wishes, progress)
 
 
 def find_missing(needs: Iterable[str]) -> Sequence[str]:

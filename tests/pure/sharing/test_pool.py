@@ -49,9 +49,7 @@ def test_each_test_has_a_view_of_its_own(pytester: pytest.Pytester, run: Run) ->
 
 
 @pytest.mark.parametrize(
-    ("scope", "booted"),
-    [("session", 1), ("module", 2), ("class", 4), ("function", 5)],
-    ids=lambda value: str(value),
+    ("scope", "booted"), [("session", 1), ("module", 2), ("class", 4), ("function", 5)], ids=lambda value: str(value)
 )
 @pytest.mark.parametrize("way", ["mark", "option", "ini"])
 def test_scope_says_who_shares(

@@ -169,9 +169,7 @@ def test_lists_clone_tests(pytester: pytest.Pytester, run: Run, world: World) ->
     assert world.log[0] == "images fw.son fw.son fw.son fw.son web.son web.son"
 
 
-def test_a_setting_of_the_command_line_ends_the_cloning(
-    pytester: pytest.Pytester, run: Run, world: World
-) -> None:
+def test_a_setting_of_the_command_line_ends_the_cloning(pytester: pytest.Pytester, run: Run, world: World) -> None:
     pytester.makepyfile(
         """
         import pytest
@@ -251,9 +249,7 @@ def test_keys_compare_content() -> None:
     def callable_placement() -> None: ...
 
     assert frozen({"a": [1, {"b": Path("x")}]}) == frozen({"a": (1, {"b": Path("x")})})
-    assert frozen(Topology((PoP("a"),), images={"x": "y"})) == frozen(
-        Topology((PoP("a"),), images={"x": "y"})
-    )
+    assert frozen(Topology((PoP("a"),), images={"x": "y"})) == frozen(Topology((PoP("a"),), images={"x": "y"}))
     assert frozen(Topology((PoP("a"),))) != frozen(Topology((PoP("b"),)))
     assert frozen(True) != frozen(1)
     assert frozen(callable_placement) == frozen(callable_placement)

@@ -63,9 +63,7 @@ def test_a_dirty_instance_is_replaced(pytester: pytest.Pytester, run: Run, world
     result = run("-rP")
     result.assert_outcomes(passed=3)
     assert world.of("end") == ["end bed1", "end bed2"]
-    result.stdout.fnmatch_lines(
-        ["fw-1 is not as it was before this test (fw: /etc/nft.conf changed); the next*"]
-    )
+    result.stdout.fnmatch_lines(["fw-1 is not as it was before this test (fw: /etc/nft.conf changed); the next*"])
 
 
 FAILING = """
@@ -99,10 +97,7 @@ def test_keep_on_failure(pytester: pytest.Pytester, run: Run, world: World) -> N
     pytester.makepyfile(test_it=FAILING.format(expected=("fw-2", [])))
     result = run("--sonemu-keep=on-failure")
     result.assert_outcomes(passed=2, failed=1)
-    assert [line for line in world.log if line.split()[0] in ("keep", "end")] == [
-        "keep bed1 7200",
-        "end bed2",
-    ]
+    assert [line for line in world.log if line.split()[0] in ("keep", "end")] == ["keep bed1 7200", "end bed2"]
     result.stdout.fnmatch_lines(["kept for 2 hours as it is: TestBed.attach('bed1')*"])
 
 
