@@ -1,10 +1,10 @@
 """pytest-sonemu: an emulated NFV infrastructure for tests, and service packages that run on it.
 
-    from pytest_sonemu import TestBed
+from pytest_sonemu import TestBed
 
-    with TestBed("two-pops.yml") as bed:
-        fw = bed.start("firewall.son")
-        assert fw.connect("input", "server", tcp=23).outcome == "dropped"
+with TestBed("two-pops.yml") as bed:
+    fw = bed.start("firewall.son")
+    assert fw.connect("input", "server", tcp=23).outcome == "dropped"
 """
 
 from __future__ import annotations
@@ -15,6 +15,22 @@ if TYPE_CHECKING:
     from pytest_sonemu import errors as errors
     from pytest_sonemu.descriptors.model import NetworkFunction as NetworkFunction
     from pytest_sonemu.descriptors.model import NetworkService as NetworkService
+    from pytest_sonemu.handles.endpoint import Endpoint as Endpoint
+    from pytest_sonemu.handles.link import Link as Link
+    from pytest_sonemu.handles.results import CommandResult as CommandResult
+    from pytest_sonemu.handles.results import ConnectResult as ConnectResult
+    from pytest_sonemu.handles.results import DirectionStats as DirectionStats
+    from pytest_sonemu.handles.results import Interface as Interface
+    from pytest_sonemu.handles.results import InterfaceStats as InterfaceStats
+    from pytest_sonemu.handles.results import LinkStats as LinkStats
+    from pytest_sonemu.handles.results import PathVerdict as PathVerdict
+    from pytest_sonemu.handles.results import PingResult as PingResult
+    from pytest_sonemu.handles.results import Rtt as Rtt
+    from pytest_sonemu.handles.results import Sighting as Sighting
+    from pytest_sonemu.handles.sap import Sap as Sap
+    from pytest_sonemu.handles.service import Service as Service
+    from pytest_sonemu.handles.testbed import TestBed as TestBed
+    from pytest_sonemu.handles.vnf import Vnf as Vnf
     from pytest_sonemu.sharing.factories import bed_fixture as bed_fixture
     from pytest_sonemu.sharing.factories import service_fixture as service_fixture
     from pytest_sonemu.topology.model import PoP as PoP
@@ -25,21 +41,53 @@ __version__ = "0.1.0"
 
 # Loaded when first asked for: importing the package, and pytest loading the plugin, stay cheap.
 _HOMES = {
+    "CommandResult": "handles.results",
+    "ConnectResult": "handles.results",
+    "DirectionStats": "handles.results",
+    "Endpoint": "handles.endpoint",
+    "Interface": "handles.results",
+    "InterfaceStats": "handles.results",
+    "Link": "handles.link",
+    "LinkStats": "handles.results",
     "NetworkFunction": "descriptors.model",
     "NetworkService": "descriptors.model",
+    "PathVerdict": "handles.results",
+    "PingResult": "handles.results",
     "PoP": "topology.model",
     "PopLink": "topology.model",
+    "Rtt": "handles.results",
+    "Sap": "handles.sap",
+    "Service": "handles.service",
+    "Sighting": "handles.results",
+    "TestBed": "handles.testbed",
     "Topology": "topology.model",
+    "Vnf": "handles.vnf",
     "bed_fixture": "sharing.factories",
     "service_fixture": "sharing.factories",
 }
 
 __all__ = [
+    "CommandResult",
+    "ConnectResult",
+    "DirectionStats",
+    "Endpoint",
+    "Interface",
+    "InterfaceStats",
+    "Link",
+    "LinkStats",
     "NetworkFunction",
     "NetworkService",
+    "PathVerdict",
+    "PingResult",
     "PoP",
     "PopLink",
+    "Rtt",
+    "Sap",
+    "Service",
+    "Sighting",
+    "TestBed",
     "Topology",
+    "Vnf",
     "__version__",
     "bed_fixture",
     "errors",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pytest_sonemu.sharing.session import Sharing
 
 _OPTIONS = ("sonemu_set", "sonemu_keep", "sonemu_missing", "sonemu_scope")
-_SHARED_FOLDER = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -151,21 +150,6 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
             sharing.close()
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: object) -> None:
-    """A worker of xdist is told the folder where workers meet."""
-    from pytest_sonemu.sharing.starting import meeting_folder
-
-    node.workerinput["sonemu_shared"] = meeting_folder(node.config)  # type: ignore[attr-defined]
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if "pytest_sonemu.sharing.starting" in sys.modules:
-        from pytest_sonemu.sharing.starting import remove_meeting_folder
-
-        remove_meeting_folder(config)
-
-
 @pytest.fixture
 def sonemu_topology(request: pytest.FixtureRequest) -> object:
     """Override it: the topology of tests whose marks name none (a path or a `Topology`; None: one PoP)."""
@@ -211,7 +195,7 @@ def sonemu_testbed(request: pytest.FixtureRequest, _sonemu_asked: Mapping[str, o
         _sharing(request.config).testbed(request.node, _sonemu_asked) as bed,
         shown_to_instance(request, bed),
     ):
-        yield bed
+        yield cast("TestBed", bed)
 
 
 @pytest.fixture
@@ -221,7 +205,7 @@ def sonemu_service(request: pytest.FixtureRequest, _sonemu_asked: Mapping[str, o
         _sharing(request.config).service(request.node, _sonemu_asked) as service,
         shown_to_instance(request, service),
     ):
-        yield service
+        yield cast("Service", service)
 
 
 @contextmanager

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
+from pytest_sonemu.errors import SonemuError
 from pytest_sonemu.handles.undo import UndoFailure
+
+if TYPE_CHECKING:
+    from pytest_sonemu.topology.model import Topology
 
 
 class ServiceLike(Protocol):
@@ -64,26 +67,32 @@ class ImageWish(Protocol):
 
 
 OpenBed = Callable[[object, Mapping[str, str]], BedLike]
-PrepareImages = Callable[[Sequence[ImageWish], Callable[[str], None]], object]
+PrepareImages = Callable[[Sequence[ImageWish], Callable[[str], None], str], Mapping[int, SonemuError]]
 FindMissing = Callable[[Iterable[str]], Sequence[str]]
 
 
 def open_bed(topology: object, images: Mapping[str, str]) -> BedLike:
     """Boot a bed. `topology` as `TestBed` takes it."""
-    return cast(
-        BedLike, import_module("pytest_sonemu.handles.testbed").TestBed(topology, images=images or None)
-    )
+    from pytest_sonemu.handles.testbed import TestBed
+
+    given = cast("str | Path | Topology | None", topology)
+    return cast(BedLike, TestBed(given, images=images or None))
 
 
-def prepare_images(wishes: Sequence[ImageWish], progress: Callable[[str], None]) -> object:
+def prepare_images(
+    wishes: Sequence[ImageWish], progress: Callable[[str], None], session: str
+) -> Mapping[int, SonemuError]:
     """Build and pull what the services need, in parallel; `progress` gets lines for a person."""
-    return import_module("pytest_sonemu.emulation.images").prepare_images(wishes, progress)
+    from pytest_sonemu.sharing import preparing
+
+    return preparing.prepare_images(wishes, progress, session)
 
 
 def find_missing(needs: Iterable[str]) -> Sequence[str]:
     """A sentence for each need that this machine does not meet: what is missing, how to mend it."""
-    missing: Sequence[str] = import_module("pytest_sonemu.sharing.needs").find_missing(needs)
-    return missing
+    from pytest_sonemu.sharing import needs as machine
+
+    return machine.find_missing(needs)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ class Pool:
         self._held: dict[Hashable, Held] = {}
         self._apart: list[Held] = []
         self._failed: dict[Hashable, tuple[str, Exception]] = {}
+        self._known: dict[Hashable, Exception] = {}
 
     def __len__(self) -> int:
         return len(self._held) + len(self._apart)
@@ -103,6 +104,10 @@ class Pool:
         """End what no test still to run here can need. The first error is raised, after all were tried."""
         self._end_all([held for held in self if not needed(held.ask)])
 
+    def cannot_start(self, ask: Ask, error: Exception) -> None:
+        """It is known already why this cannot start: the first test that needs it shows it."""
+        self._known[ask.content] = error
+
     def holder(self, bed: BedLike) -> Held | None:
         """What the pool holds under that bed's name."""
         return next((held for held in [*self, *self._apart] if held.bed.name == bed.name), None)
@@ -142,6 +147,9 @@ class Pool:
         first = self._failed.get("machine") or self._failed.get(ask.content)
         if first is not None:
             raise SameCauseError(*first)
+        if ask.content in self._known:
+            with self._noting(ask.content, user):
+                pass
         with self._noting(("bed", ask.bed_content), user):
             try:
                 self._busy(True)
@@ -168,6 +176,8 @@ class Pool:
         if first is not None:
             raise SameCauseError(*first)
         try:
+            if content in self._known:
+                raise self._known[content]
             yield
         except Exception as error:
             self._failed[content] = (user, error)

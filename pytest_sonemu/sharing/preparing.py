@@ -2,37 +2,66 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from pytest_sonemu.errors import SonemuError
-from pytest_sonemu.sharing.contracts import PrepareImages
-from pytest_sonemu.sharing.locks import locked
+from pytest_sonemu.errors import MachineError, SonemuError
+from pytest_sonemu.sharing.contracts import ImageWish, PrepareImages
+from pytest_sonemu.sharing.pool import Pool
 from pytest_sonemu.sharing.requests import Ask
+
+if TYPE_CHECKING:
+    from pytest_sonemu.descriptors.model import NetworkService
+    from pytest_sonemu.emulation.image_choice import ImageRequest
+    from pytest_sonemu.topology.model import Topology
 
 
 def prepare(
-    asks: Sequence[Ask], prepare_images: PrepareImages, progress: Callable[[str], None], shared: Path | None
+    asks: Sequence[Ask],
+    prepare_images: PrepareImages,
+    progress: Callable[[str], None],
+    session: str,
+    pool: Pool,
 ) -> None:
-    """Have the images of `asks` prepared. `shared`: a folder that all workers of this run see, if any.
-
-    An image that cannot be had is told here and is the error of the tests that need it, not of the run.
-    """
+    """Have the images of `asks` prepared; what cannot be had becomes the error of the tests that need it."""
     wishes = list({ask.content: ask for ask in asks if ask.package is not None}.values())
-    if not wishes:
-        return
-    if shared is None or not shared.is_dir():
-        _prepare(wishes, prepare_images, progress)
-        return
-    with locked(shared / "images") as descriptor:
-        if os.fstat(descriptor).st_size == 0:
-            _prepare(wishes, prepare_images, progress)
-            os.write(descriptor, b"done\n")
+    if wishes:
+        for position, error in prepare_images(wishes, progress, session).items():
+            pool.cannot_start(wishes[position], error)
 
 
-def _prepare(wishes: Sequence[Ask], prepare_images: PrepareImages, progress: Callable[[str], None]) -> None:
+def prepare_images(
+    wishes: Sequence[ImageWish], progress: Callable[[str], None], session: str
+) -> Mapping[int, SonemuError]:
+    """Build and pull all at once; the errors by position. `session` is common to the workers of a run.
+
+    A package or topology that cannot be used, or a machine without Docker, is left to the tests.
+    """
+    from pytest_sonemu.emulation import docker_api
+    from pytest_sonemu.emulation.images import ImageResolver
+
+    wanted: dict[int, Sequence[ImageRequest]] = {}
+    for position, wish in enumerate(wishes):
+        try:
+            wanted[position] = _requests(wish)
+        except SonemuError:
+            continue
+    if not any(wanted.values()):
+        return {}
     try:
-        prepare_images(wishes, progress)
-    except SonemuError as error:
-        progress(f"images: {error}")
+        outcomes = ImageResolver(docker_api.connect(), progress).prepare(wanted, session=session)
+    except MachineError:
+        return {}
+    return {position: each for position, each in outcomes.items() if isinstance(each, SonemuError)}
+
+
+def _requests(wish: ImageWish) -> Sequence[ImageRequest]:
+    from pytest_sonemu.handles.starting import wanted
+    from pytest_sonemu.topology.model import Topology
+    from pytest_sonemu.topology.read import read_topology
+
+    given = wish.topology
+    topology = read_topology(given) if isinstance(given, (str, Path)) else cast("Topology | None", given)
+    package = cast("Path | NetworkService", wish.package)
+    return wanted(package, wish.options).image_requests(topology or Topology())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -218,10 +217,3 @@ def _deciding_fixtures(item: pytest.Item, settings: TestSettings) -> Iterator[ob
         if chain and not chain[-1].func.__module__.startswith(("pytest_sonemu.", "_pytest.")):
             callspec = getattr(item, "callspec", None)
             yield (name, id(chain[-1].func), frozen(callspec.params.get(name)) if callspec else None)
-
-
-def shared_folder(config: pytest.Config) -> Path | None:
-    """The folder that all workers of this run see; None without workers."""
-    worker = getattr(config, "workerinput", None)
-    folder = worker.get("sonemu_shared") if worker is not None else None
-    return Path(folder) if folder else None

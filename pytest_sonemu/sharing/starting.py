@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import cast
 
 import pytest
 
@@ -12,9 +13,7 @@ from pytest_sonemu.errors import SettingsError
 from pytest_sonemu.sharing.factories import asks_of_fixtures
 from pytest_sonemu.sharing.preparing import prepare
 from pytest_sonemu.sharing.running import describe_run, describe_test, run_settings, sharing_of
-from pytest_sonemu.sharing.session import shared_folder, uses_sonemu
-
-_FOLDER = pytest.StashKey[str]()
+from pytest_sonemu.sharing.session import uses_sonemu
 
 
 def before_the_first_test(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
@@ -23,13 +22,26 @@ def before_the_first_test(config: pytest.Config, items: Sequence[pytest.Item]) -
     sharing.collected(items)
     wanted = [item for item in items if item.get_closest_marker("skip") is None]
     asks = [ask for item in wanted for ask in (*sharing.known_asks(item), *asks_of_fixtures(item, config))]
+    prepare(asks, sharing.outside.prepare_images, _teller(config), _run_id(config), sharing.pool)
+
+
+def _teller(config: pytest.Config) -> Callable[[str], None]:
+    """Lines for the person at the terminal; of a worker of xdist only standard error gets there."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and not hasattr(config, "workerinput"):
+        return cast("Callable[[str], None]", reporter.write_line)
+    capture = config.pluginmanager.get_plugin("capturemanager")
 
-    def progress(text: str) -> None:
-        if reporter is not None:
-            reporter.write_line(text)
+    def tell(line: str) -> None:
+        with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+            print(line, file=sys.stderr, flush=True)
 
-    prepare(asks, sharing.outside.prepare_images, progress, shared_folder(config))
+    return tell
+
+
+def _run_id(config: pytest.Config) -> str:
+    """What the workers of one run have in common; empty without workers."""
+    return str(getattr(config, "workerinput", {}).get("testrunuid", ""))
 
 
 def show_config(session: pytest.Session) -> None:
@@ -50,16 +62,3 @@ def show_config(session: pytest.Session) -> None:
                 lines = str(error).splitlines()
             for line in lines:
                 reporter.write_line(f"  {line}")
-
-
-def meeting_folder(config: pytest.Config) -> str:
-    """A folder where the workers of this run meet; made once, by their controller."""
-    if _FOLDER not in config.stash:
-        config.stash[_FOLDER] = tempfile.mkdtemp(prefix="sonemu-run-")
-    return config.stash[_FOLDER]
-
-
-def remove_meeting_folder(config: pytest.Config) -> None:
-    if _FOLDER in config.stash:
-        shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
-        del config.stash[_FOLDER]

@@ -47,9 +47,11 @@ def test_a_block_tells_what_it_could_not_undo() -> None:
     def refuse() -> None:
         raise OSError("gone")
 
-    with pytest.raises(UndoError, match=r"1 of the changes could not be undone:\n  link up: OSError: gone"):
-        with stack.block():
-            stack.push(refuse, "link up")
+    with (
+        pytest.raises(UndoError, match=r"1 of the .*\n  link up: OSError: gone"),
+        stack.block(),
+    ):
+        stack.push(refuse, "link up")
 
 
 def test_ctrl_c_passes_at_once() -> None:

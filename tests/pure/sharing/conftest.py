@@ -27,7 +27,7 @@ def plugin_args(*, short: bool = True) -> list[str]:
 @pytest.fixture
 def run(pytester: pytest.Pytester, world: World) -> Run:
     """Run the inner tests; packages and topologies are empty files of the names used there."""
-    for name in ("fw.son", "web.son", "broken.son", "two.yml", "three.yml"):
+    for name in ("fw.son", "web.son", "broken.son", "no-image.son", "two.yml", "three.yml"):
         pytester.path.joinpath(name).touch()
     pytester.makeini("[pytest]\naddopts = --strict-markers\n")
 

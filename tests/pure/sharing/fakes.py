@@ -10,7 +10,7 @@ import pytest
 
 import pytest_sonemu.sharing.factories
 import pytest_sonemu.sharing.starting  # noqa: F401 - inner runs drop what only they have imported
-from pytest_sonemu.errors import MachineError, NotReadyError
+from pytest_sonemu.errors import ImageError, MachineError, NotReadyError, SonemuError
 from pytest_sonemu.handles.undo import UndoFailure, UndoStack
 from pytest_sonemu.sharing.contracts import ImageWish, Outside
 from pytest_sonemu.sharing.requests import shown
@@ -120,9 +120,13 @@ class World:
         self.log.append(f"boot {bed.name} {shown(topology)}")
         return bed
 
-    def prepare_images(self, wishes: Sequence[ImageWish], progress: Callable[[str], None]) -> None:
+    def prepare_images(
+        self, wishes: Sequence[ImageWish], progress: Callable[[str], None], session: str
+    ) -> Mapping[int, SonemuError]:
         self.log.append("images " + " ".join(sorted(shown(wish.package) for wish in wishes)))
         progress("images: all there")
+        no_image = ImageError("VNF 'fw': image 'fw:none' cannot be had")
+        return {n: no_image for n, wish in enumerate(wishes) if shown(wish.package) == "no-image.son"}
 
     def find_missing(self, needs: Iterable[str]) -> Sequence[str]:
         return [self.missing[need] for need in needs if need in self.missing]

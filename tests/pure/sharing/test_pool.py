@@ -49,7 +49,9 @@ def test_each_test_has_a_view_of_its_own(pytester: pytest.Pytester, run: Run) ->
 
 
 @pytest.mark.parametrize(
-    ("scope", "booted"), [("session", 1), ("module", 2), ("class", 4), ("function", 5)], ids=lambda value: str(value)
+    ("scope", "booted"),
+    [("session", 1), ("module", 2), ("class", 4), ("function", 5)],
+    ids=str,
 )
 @pytest.mark.parametrize("way", ["mark", "option", "ini"])
 def test_scope_says_who_shares(
@@ -143,6 +145,28 @@ def test_same_cause(pytester: pytest.Pytester, run: Run, world: World) -> None:
         ]
     )
     result.stdout.no_fnmatch_line("*pool.py*")
+
+
+def test_an_image_that_cannot_be_had(pytester: pytest.Pytester, run: Run, world: World) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        pytestmark = pytest.mark.sonemu(package="no-image.son")
+        def test_a(service): pass
+        def test_b(service): pass
+        @pytest.mark.sonemu(package="fw.son")
+        def test_c(service): pass
+        """
+    )
+    result = run()
+    result.assert_outcomes(errors=2, passed=1)
+    assert world.of("boot") == ["boot bed1 one PoP"]
+    result.stdout.fnmatch_lines(
+        [
+            "VNF 'fw': image 'fw:none' cannot be had",
+            "same cause as in test_an_image_that_cannot_be_had.py::test_a: VNF 'fw': image 'fw:none' cannot*",
+        ]
+    )
 
 
 def test_a_machine_without_docker_is_asked_once(pytester: pytest.Pytester, run: Run, world: World) -> None:

@@ -53,7 +53,8 @@ def test_the_order_of_all_layers(pytester: pytest.Pytester, run: Run) -> None:
         @pytest.fixture
         def sonemu_package(): return "fw.son"
         def test_fixture(service):
-            assert service.options == {"vnfs": {"fw": {"image": "fixture"}}, "placement": "fixture", "mtu": 1400}
+            assert service.options == {
+                "vnfs": {"fw": {"image": "fixture"}}, "placement": "fixture", "mtu": 1400}
         @pytest.mark.sonemu(vnfs={"fw": {"image": "marker"}}, package="web.son")
         class TestMarker:
             def test_marker(self, service):
@@ -169,7 +170,9 @@ def test_lists_clone_tests(pytester: pytest.Pytester, run: Run, world: World) ->
     assert world.log[0] == "images fw.son fw.son fw.son fw.son web.son web.son"
 
 
-def test_a_setting_of_the_command_line_ends_the_cloning(pytester: pytest.Pytester, run: Run, world: World) -> None:
+def test_a_setting_of_the_command_line_ends_the_cloning(
+    pytester: pytest.Pytester, run: Run, world: World
+) -> None:
     pytester.makepyfile(
         """
         import pytest
@@ -249,7 +252,9 @@ def test_keys_compare_content() -> None:
     def callable_placement() -> None: ...
 
     assert frozen({"a": [1, {"b": Path("x")}]}) == frozen({"a": (1, {"b": Path("x")})})
-    assert frozen(Topology((PoP("a"),), images={"x": "y"})) == frozen(Topology((PoP("a"),), images={"x": "y"}))
+    assert frozen(Topology((PoP("a"),), images={"x": "y"})) == frozen(
+        Topology((PoP("a"),), images={"x": "y"})
+    )
     assert frozen(Topology((PoP("a"),))) != frozen(Topology((PoP("b"),)))
     assert frozen(True) != frozen(1)
     assert frozen(callable_placement) == frozen(callable_placement)

@@ -63,7 +63,9 @@ def test_a_dirty_instance_is_replaced(pytester: pytest.Pytester, run: Run, world
     result = run("-rP")
     result.assert_outcomes(passed=3)
     assert world.of("end") == ["end bed1", "end bed2"]
-    result.stdout.fnmatch_lines(["fw-1 is not as it was before this test (fw: /etc/nft.conf changed); the next*"])
+    result.stdout.fnmatch_lines(
+        ["fw-1 is not as it was before this test (fw: /etc/nft.conf changed); the next*"]
+    )
 
 
 FAILING = """
@@ -97,7 +99,10 @@ def test_keep_on_failure(pytester: pytest.Pytester, run: Run, world: World) -> N
     pytester.makepyfile(test_it=FAILING.format(expected=("fw-2", [])))
     result = run("--sonemu-keep=on-failure")
     result.assert_outcomes(passed=2, failed=1)
-    assert [line for line in world.log if line.split()[0] in ("keep", "end")] == ["keep bed1 7200", "end bed2"]
+    assert [line for line in world.log if line.split()[0] in ("keep", "end")] == [
+        "keep bed1 7200",
+        "end bed2",
+    ]
     result.stdout.fnmatch_lines(["kept for 2 hours as it is: TestBed.attach('bed1')*"])
 
 
@@ -129,7 +134,8 @@ def test_long_names_without_the_short_plugin(pytester: pytest.Pytester, run: Run
         @pytest.fixture
         def service(): return "mine"
         @pytest.mark.sonemu(package="fw.son")
-        def test_a(service, sonemu_service, sonemu_testbed): assert (service, sonemu_service.id) == ("mine", "fw-1")
+        def test_a(service, sonemu_service, sonemu_testbed):
+            assert (service, sonemu_service.id) == ("mine", "fw-1")
         def test_b(testbed): pass
         """
     )
