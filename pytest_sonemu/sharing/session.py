@@ -55,6 +55,7 @@ class Sharing:
         """What a running test asks for, found out once. Checks its needs and takes the exclusive lock."""
         if _ASK not in item.stash:
             settings = self.settings_of(item, fixtures)
+            _check_options(settings)
             self.check_requires(settings.requires)
             if settings.exclusive:
                 lock = item.stash[_LOCK] = ExitStack()
@@ -204,6 +205,18 @@ class Sharing:
         missing = [sentence for name in names for sentence in self._missing[name]]
         if missing:
             raise CapabilityError("this machine lacks " + "; ".join(missing))
+
+
+def _check_options(settings: TestSettings) -> None:
+    """Raises SettingsError with everything that is wrong with the service's options, and who said it."""
+    from pytest_sonemu.planning.options import parse_service_options
+
+    def origin(path: tuple[str, ...]) -> str:
+        near = [leaf for leaf in settings.origins if leaf[: len(path)] == path or path[: len(leaf)] == leaf]
+        return settings.origins[near[0]].origin if near else "settings"
+
+    if settings.options:
+        parse_service_options(settings.options, origin)
 
 
 def _deciding_fixtures(item: pytest.Item, settings: TestSettings) -> Iterator[object]:

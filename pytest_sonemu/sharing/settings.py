@@ -197,6 +197,8 @@ def _shown(path: Path_, value: object) -> str:
 
 
 def _flatten(path: Path_, value: object, origin: str) -> dict[Path_, object]:
+    if path[2:] == ("mounts",) and isinstance(value, Mapping):
+        return {path: [f"{source}:{target}" for source, target in value.items()]}
     if not isinstance(value, Mapping):
         if len(path) == 1:
             raise SettingsError(f"{origin}: {'.'.join(path)} is {value!r}; it takes a mapping")
@@ -244,20 +246,31 @@ def _parsed(path: Path_, text: str) -> object:
 
 
 def _located(path: Path_, value: object, origin: str, folders: Sequence[Path]) -> object:
-    is_file = path in (("topology",), ("package",))
-    is_folder = len(path) == 3 and path[0] == "vnfs" and path[2] == "build"
-    if not (is_file or is_folder):
-        return value
-    if not isinstance(value, (str, os.PathLike)):
-        return value
-    for folder in folders or (Path.cwd(),):
+    """The value with its relative paths made absolute; lists in the marker are located one by one later."""
+    option = path[2] if len(path) == 3 and path[0] == "vnfs" else None
+    if option == "mounts" and isinstance(value, (str, list, tuple)):
+        entries = [value] if isinstance(value, str) else value
+        return [_mount(path, entry, origin, folders) for entry in entries]
+    if path in (("topology",), ("package",)) or option == "build":
+        return _find(path, value, origin, folders) if isinstance(value, (str, os.PathLike)) else value
+    return value
+
+
+def _mount(path: Path_, entry: object, origin: str, folders: Sequence[Path]) -> object:
+    if not isinstance(entry, str) or entry.startswith("/") or ":" not in entry:
+        return entry
+    source, colon, rest = entry.partition(":")
+    return f"{_find(path, source, origin, folders)}{colon}{rest}"
+
+
+def _find(path: Path_, value: str | os.PathLike[str], origin: str, folders: Sequence[Path]) -> Path:
+    places = folders or (Path.cwd(),)
+    for folder in places:
         found = Path(folder, value)
         if found.exists():
             return found.resolve()
-    places = ", ".join(str(folder) for folder in folders or (Path.cwd(),))
-    raise SettingsError(
-        f"{origin}: {'.'.join(path)} '{os.fspath(value)}' does not exist; looked in: {places}"
-    )
+    where = ", ".join(str(folder) for folder in dict.fromkeys(places))
+    raise SettingsError(f"{origin}: {'.'.join(path)} '{os.fspath(value)}' does not exist; looked in: {where}")
 
 
 def _names(key: str, setting: Setting | None) -> tuple[str, ...]:

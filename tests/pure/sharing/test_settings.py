@@ -44,17 +44,17 @@ def test_marks_merge_key_by_key_and_the_nearest_wins(pytester: pytest.Pytester, 
 
 
 def test_the_order_of_all_layers(pytester: pytest.Pytester, run: Run) -> None:
-    pytester.makeini("[pytest]\nsonemu_set =\n    fw.image=ini\n    mtu=1400\n    placement=ini\n")
+    pytester.makeini("[pytest]\nsonemu_set =\n    fw.image=ini\n    mtu=1400\n    placement=first\n")
     pytester.makepyfile(
         """
         import pytest
         @pytest.fixture
-        def sonemu_settings(): return {"vnfs": {"fw": {"image": "fixture"}}, "placement": "fixture"}
+        def sonemu_settings(): return {"vnfs": {"fw": {"image": "fixture"}}, "placement": "round-robin"}
         @pytest.fixture
         def sonemu_package(): return "fw.son"
         def test_fixture(service):
             assert service.options == {
-                "vnfs": {"fw": {"image": "fixture"}}, "placement": "fixture", "mtu": 1400}
+                "vnfs": {"fw": {"image": "fixture"}}, "placement": "round-robin", "mtu": 1400}
         @pytest.mark.sonemu(vnfs={"fw": {"image": "marker"}}, package="web.son")
         class TestMarker:
             def test_marker(self, service):
@@ -85,6 +85,8 @@ def test_unknown_keys_are_the_tests_own_error(pytester: pytest.Pytester, run: Ru
         def test_without_fixture(): pass
         @pytest.mark.sonemu(package="nowhere.son")
         def test_c(service): pass
+        @pytest.mark.sonemu(vnfs={"fw": {"imgae": "fw:dev"}}, placement="frist")
+        def test_options(testbed): pass
         @pytest.mark.sonemu(scope="modul")
         def test_d(testbed): pass
         def test_e(service): pass
@@ -92,13 +94,15 @@ def test_unknown_keys_are_the_tests_own_error(pytester: pytest.Pytester, run: Ru
         """
     )
     result = run()
-    result.assert_outcomes(errors=6, passed=1)
+    result.assert_outcomes(errors=7, passed=1)
     result.stdout.fnmatch_lines(
         [
             "marker of test_a: unknown key 'topolgy' (did you mean 'topology'?); there are:*",
             "marker of test_b: sonemu() takes keyword arguments only*",
             "marker of test_without_fixture: unknown key 'packge' (did you mean 'package'?)*",
             "marker of test_c: package 'nowhere.son' does not exist; looked in: *",
+            "marker of test_options: vnfs.fw.imgae: unknown option (did you mean 'image'?); there are: *",
+            "marker of test_options: placement: 'frist' is no placement (did you mean 'first'?)*",
             "marker of test_d: scope is 'modul' (did you mean 'module'?); it is one of: *",
             "test_e asks for a service and names no package: *",
         ]
@@ -230,6 +234,18 @@ def test_show_config(pytester: pytest.Pytester, run: Run, world: World) -> None:
 )
 def test_a_setting_as_text(text: str, path: tuple[str, ...], value: object) -> None:
     assert parse_set([text], "command line").leaves == {path: value}
+
+
+def test_folders_and_mounts_are_absolute(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    mounts = ["conf:/etc/fw", "/srv:/srv:rw"]
+    here = layer("here", {"vnfs": {"fw": {"build": "conf", "mounts": mounts}}}, [tmp_path / "no", tmp_path])
+    expected = [f"{tmp_path}/conf:/etc/fw", "/srv:/srv:rw"]
+    assert here.leaves == {("vnfs", "fw", "build"): tmp_path / "conf", ("vnfs", "fw", "mounts"): expected}
+    table = layer("here", {"vnfs": {"fw": {"mounts": {"conf": "/etc/fw"}}}}, [tmp_path])
+    assert table.leaves == {("vnfs", "fw", "mounts"): [f"{tmp_path}/conf:/etc/fw"]}
+    with pytest.raises(SettingsError, match="here: vnfs.fw.mounts 'none' does not exist; looked in: "):
+        layer("here", {"vnfs": {"fw": {"mounts": "none:/x"}}}, [tmp_path])
 
 
 def test_a_nearer_value_hides_what_lies_below_it() -> None:
