@@ -148,7 +148,8 @@ class KernelBed:
     def _wire(self) -> None:
         pairs = [
             f"link add {interface.outer} mtu 65535 type veth peer name {interface.name}"
-            f" address {interface.mac} mtu {interface.mtu} netns {self.spaces[endpoint.id].path}\nlink set {interface.outer} up\n"
+            f" address {interface.mac} mtu {interface.mtu} netns {self.spaces[endpoint.id].path}\n"
+            f"link set {interface.outer} up\n"
             for endpoint in self.plan.endpoints
             for interface in endpoint.interfaces
         ]

@@ -49,7 +49,8 @@ class Run:
             )
         up = folder / "up"
         came = wait(lambda: self.process.poll() is not None or (up.exists() and up.read_text() != ""), 60)
-        assert came and self.process.poll() is None, self.output.read_text()
+        assert came, "the test has not begun"
+        assert self.process.poll() is None, self.output.read_text()
         name, pid = up.read_text().split()
         self.bed = BedOnMachine.of(name, int(pid))
 

@@ -1,4 +1,4 @@
-"""An ordinary user, in group docker and with passwordless sudo, has the same: set-up, examples, nothing left."""
+"""An ordinary user in group docker, with passwordless sudo, has it all: set-up, examples, nothing left."""
 
 from __future__ import annotations
 

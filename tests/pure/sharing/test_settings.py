@@ -244,7 +244,7 @@ def test_folders_and_mounts_are_absolute(tmp_path: Path) -> None:
     assert here.leaves == {("vnfs", "fw", "build"): tmp_path / "conf", ("vnfs", "fw", "mounts"): expected}
     table = layer("here", {"vnfs": {"fw": {"mounts": {"conf": "/etc/fw"}}}}, [tmp_path])
     assert table.leaves == {("vnfs", "fw", "mounts"): [f"{tmp_path}/conf:/etc/fw"]}
-    with pytest.raises(SettingsError, match="here: vnfs.fw.mounts 'none' does not exist; looked in: "):
+    with pytest.raises(SettingsError, match=r"here: vnfs\.fw\.mounts 'none' does not exist; looked in: "):
         layer("here", {"vnfs": {"fw": {"mounts": "none:/x"}}}, [tmp_path])
 
 
