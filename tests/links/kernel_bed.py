@@ -16,7 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
+from pytest_sonemu.planning.batches import endpoint_batch, fabric_batches, namespace_sysctls
 from pytest_sonemu.planning.plan import (
+    Bridge,
     DeploymentPlan,
     EndpointKind,
     EndpointPlan,
@@ -30,8 +32,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _CLONE_NEWNET = 0x40000000
-# Without accept_dad=0 a router has no address to look for its neighbours with for one second.
+# Without accept_dad=0 a router has no address to look for its neighbours with for one second; with the
+# usual limits a kernel sends six ICMP errors to one address and then one a second.
 _QUIET = (
+    ("net.ipv4.icmp_ratelimit", "0"),
+    ("net.ipv6.icmp.ratelimit", "0"),
     ("net.ipv6.conf.default.disable_ipv6", "1"),
     ("net.ipv6.conf.default.accept_dad", "0"),
     ("net.ipv6.conf.all.accept_dad", "0"),
@@ -146,49 +151,18 @@ class KernelBed:
         return found
 
     def _wire(self) -> None:
-        pairs = [
-            f"link add {interface.outer} mtu 65535 type veth peer name {interface.name}"
-            f" address {interface.mac} mtu {interface.mtu} netns {self.spaces[endpoint.id].path}\n"
-            f"link set {interface.outer} up\n"
-            for endpoint in self.plan.endpoints
-            for interface in endpoint.interfaces
-        ]
-        self.fabric.run("ip", "-batch", "-", text="".join(pairs))
         for endpoint in self.plan.endpoints:
-            self._wire_endpoint(endpoint)
-        for link in self.plan.links:
-            if link.kind == "E-Line":
-                (a, b) = (end.outer for end in link.ends)
-                both = (f"qdisc add dev {name} clsact\n" for name in (a, b))
-                redirects = (
-                    f"filter add dev {ours} ingress protocol all u32 match u32 0 0"
-                    f" action mirred egress redirect dev {theirs}\n"
-                    for ours, theirs in ((a, b), (b, a))
-                )
-                self.fabric.run("tc", "-batch", "-", text="".join([*both, *redirects]))
-            else:
-                lines = [
-                    f"link add {link.id} mtu 65535 type bridge mcast_snooping 0\nlink set {link.id} up\n"
-                ]
-                lines += [f"link set {end.outer} master {link.id}\n" for end in link.ends]
-                self.fabric.run("ip", "-batch", "-", text="".join(lines))
-
-    def _wire_endpoint(self, endpoint: EndpointPlan) -> None:
-        space = self.spaces[endpoint.id]
-        for key, value in endpoint.sysctls:
-            space.sysctl(key, value)
-        lines = ["link set lo up\n"]
-        for interface in endpoint.interfaces:
-            lines.append(f"link set {interface.name} up\n")
-            lines += [
-                f"addr add {address} dev {interface.name}{' nodad' if address.version == 6 else ''}\n"
-                for address in interface.addresses
-            ]
-        lines += [
-            f"route add {route.destination} via {route.gateway} dev {route.interface} metric {route.metric}\n"
-            for route in endpoint.routes
-        ]
-        space.run("ip", "-batch", "-", text="".join(lines))
+            for key, value in (*namespace_sysctls(endpoint.kind), *endpoint.sysctls):
+                self.spaces[endpoint.id].sysctl(key, value)
+        for key, value in namespace_sysctls(None):
+            # The bridge's keys are there only where something has loaded br_netfilter.
+            if not key.startswith("net.bridge.") or Path("/proc/sys/net/bridge").exists():
+                self.fabric.sysctl(key, value)
+        for batch in fabric_batches(self.plan, lambda endpoint: self.spaces[endpoint].path):
+            self.fabric.run(batch.program, "-batch", "-", text=batch.text)
+        for endpoint in self.plan.endpoints:
+            batch = endpoint_batch(endpoint)
+            self.spaces[endpoint.id].run(batch.program, "-batch", "-", text=batch.text)
 
 
 class PlanBuilder:
@@ -224,13 +198,15 @@ class PlanBuilder:
             )
             self._interfaces.setdefault(endpoint, []).append(interface)
             ends.append(LinkEnd(endpoint, interface.name, interface.outer, "pop1"))
-        kind = "E-Line" if len(members) == 2 else "E-LAN"
+        bridge = Bridge(f"b-{link_id}", "pop1", tuple(end.outer for end in ends))
+        lan = len(members) > 2
         self._links.append(
             LinkPlan(
                 link_id,
-                "E-Line" if kind == "E-Line" else "E-LAN",
+                "E-LAN" if lan else "E-Line",
                 "direct",
                 tuple(ends),
+                bridges=(bridge,) if lan else (),
                 management=management,
                 subnets=(ip_network(f"10.30.{number}.0/24"),),
             )
@@ -261,7 +237,7 @@ class PlanBuilder:
                     "pop1",
                     tuple(interfaces),
                     routes,
-                    tuple(sysctls),
+                    sysctls=tuple(sysctls),
                     transparent=endpoint in self._transparent,
                 )
             )

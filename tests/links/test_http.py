@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +18,7 @@ import requests
 
 from pytest_sonemu.errors import NotFoundError
 from pytest_sonemu.handles import http
-from tests.links.kernel_bed import KernelBed
+from tests.links.kernel_bed import KernelBed, PlanBuilder
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -40,15 +44,22 @@ class Server(ThreadingHTTPServer):
         self.socket = sock
 
 
-@pytest.fixture
-def server(bed: KernelBed) -> Iterator[Server]:
-    server = Server(bed.listen("server", 80))
+@contextmanager
+def running(server: Server) -> Iterator[Server]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def server(bed: KernelBed) -> Iterator[Server]:
+    with running(Server(bed.listen("server", 80))) as server:
+        yield server
 
 
 @pytest.fixture
@@ -88,3 +99,30 @@ def test_a_session_survives_being_emptied(server: Server, session: requests.Sess
     assert session.get("http://server/").ok
     session.close()
     assert session.get("http://server/").ok
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
+def test_tls_checks_the_name_of_the_url(bed: KernelBed, session: requests.Session, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=server",
+         "-addext", "subjectAltName=DNS:server", "-keyout", str(key), "-out", str(certificate)],
+        capture_output=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with running(Server(context.wrap_socket(bed.listen("server", 443), server_side=True))):
+        assert session.get("https://server/", verify=str(certificate)).text == "10.30.0.1 server"
+        with pytest.raises(requests.exceptions.SSLError, match=r"10\.30\.1\.2"):
+            session.get("https://10.30.1.2/", verify=str(certificate))
+        with pytest.raises(requests.exceptions.SSLError, match=r"self.signed"):
+            session.get("https://server/")
+
+
+def test_ids_need_not_be_lower_case(bed: KernelBed) -> None:
+    builder = PlanBuilder()
+    builder.link("l", "input", "Web_1:data")
+    source = builder.build().endpoint("input")
+    assert source is not None
+    assert str(http.plan_resolver(builder.build(), source)("web_1")) == "10.30.0.2"
