@@ -27,7 +27,7 @@ demo: setup
 	@scripts/with-docker .venv/bin/python scripts/demo.py
 
 test: setup
-	scripts/with-docker .venv/bin/python -m pytest $(PYTEST_ARGS) tests
+	scripts/with-docker .venv/bin/python -m pytest $(PYTEST_ARGS)
 
 check: venv
 	.venv/bin/ruff check .
