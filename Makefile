@@ -41,4 +41,4 @@ format: venv
 clean:
 	rm -rf .venv build dist pytest_sonemu.egg-info pytest_sonemu/emulation/hold
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find pytest_sonemu tests example_packages scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	find pytest_sonemu tests example_packages docs scripts -name __pycache__ -type d -prune -exec rm -rf {} +
