@@ -50,9 +50,11 @@ def prepare_images(
     if not any(wanted.values()):
         return {}
     try:
-        outcomes = ImageResolver(docker_api.connect(), progress).prepare(wanted, session=session)
+        docker = docker_api.connect()
     except MachineError:
         return {}
+    with docker:
+        outcomes = ImageResolver(docker, progress).prepare(wanted, session=session)
     return {position: each for position, each in outcomes.items() if isinstance(each, SonemuError)}
 
 

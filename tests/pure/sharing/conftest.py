@@ -33,7 +33,8 @@ def run(pytester: pytest.Pytester, world: World) -> Run:
 
     def run(*arguments: str, short: bool = True) -> pytest.RunResult:
         return pytester.runpytest_inprocess(
-            *("-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:xdist"),
+            # An inner run imports each of these anew, Hypothesis at a cost of a second.
+            *("-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:xdist", "-p", "no:hypothesispytest"),
             *plugin_args(short=short),
             *arguments,
             plugins=[world],
