@@ -119,5 +119,5 @@ def hear(ears: dict[str, socket]) -> set[tuple[bytes, str]]:
         endpoint = next(name for name, ear in ears.items() if ear is ready)
         frame, (interface, _, kind, *_) = ready.recvfrom(2048)
         if kind != 4:  # PACKET_OUTGOING: our own frame on its way out
-            heard.add((frame[14:], f"{endpoint}:{interface}"))
+            heard.add((frame[14:], endpoint if interface == endpoint else f"{endpoint}:{interface}"))
     return heard

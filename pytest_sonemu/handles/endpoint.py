@@ -80,18 +80,26 @@ class Endpoint:
     # -- probes -----------------------------------------------------------------------------------
 
     def ping(
-        self, target: Place, count: int = 3, *, interval: float = 0.05, size: int = 56, timeout: float = 1.0
+        self,
+        target: Place,
+        count: int = 3,
+        *,
+        interval: float = 0.05,
+        size: int = 56,
+        timeout: float = 1.0,
+        interface: str | None = None,
     ) -> PingResult:
         """Send `count` echo requests of `size` bytes, one every `interval` seconds.
 
         `target` is an endpoint ("server"), a connection point ("server:data"), a handle or an address.
+        `interface` is the connection point they are sent from; None leaves it to the routes.
         """
         from pytest_sonemu.handles.ping import ping
 
         return ping(
             self._core.bed.client,
             self._core.plan,
-            self.id,
+            self._source(interface),
             target,
             count=count,
             interval=interval,
@@ -107,6 +115,7 @@ class Endpoint:
         udp: int | None = None,
         listen: bool = False,
         timeout: float = 1.0,
+        interface: str | None = None,
     ) -> ConnectResult:
         """Try one TCP connection or UDP datagram, watched at every outer end on its way.
 
@@ -121,7 +130,7 @@ class Endpoint:
             bed.client,
             bed.observer,
             self._core.plan,
-            self.id,
+            self._source(interface),
             target,
             tcp=tcp,
             udp=udp,
@@ -173,6 +182,9 @@ class Endpoint:
         from pytest_sonemu.handles.programs import run_program
 
         return run_program(self._core.bed.client, self._core.plan.instance, self.id, argv, timeout)
+
+    def _source(self, interface: str | None) -> str:
+        return self.id if interface is None else f"{self.id}:{interface}"
 
     def _session(self) -> requests.Session:
         from pytest_sonemu.handles.http import plan_resolver, session

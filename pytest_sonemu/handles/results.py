@@ -269,7 +269,7 @@ class LinkStats:
 
     def __getitem__(self, source: str) -> DirectionStats:
         for direction in self.directions:
-            if direction.source in (source, f"{source}:{source}"):
+            if direction.source == source:
                 return direction
         known = ", ".join(direction.source for direction in self.directions)
         raise KeyError(f"nothing enters link '{self.link}' at '{source}'; there are: {known}")

@@ -90,9 +90,20 @@ class Service:
         kinds = {"vnf": Vnf, "sap": Sap, "host": Host}
         return kinds[plan.kind](self._core, plan, self._undo)
 
-    def ping(self, source: Place, target: Place, count: int = 3, *, interval: float = 0.05) -> PingResult:
-        """`Endpoint.ping` from a source named like the target."""
-        return self.endpoint(source).ping(target, count, interval=interval)
+    def ping(
+        self,
+        source: Place,
+        target: Place,
+        count: int = 3,
+        *,
+        interval: float = 0.05,
+        size: int = 56,
+        timeout: float = 1.0,
+    ) -> PingResult:
+        """`Endpoint.ping` from a source named like the target; `"fw:input"` fixes the source's address."""
+        return self.endpoint(source).ping(
+            target, count, interval=interval, size=size, timeout=timeout, interface=interface_of(source)
+        )
 
     def connect(
         self,
@@ -104,8 +115,10 @@ class Service:
         listen: bool = False,
         timeout: float = 1.0,
     ) -> ConnectResult:
-        """`Endpoint.connect` from a source named like the target."""
-        return self.endpoint(source).connect(target, tcp=tcp, udp=udp, listen=listen, timeout=timeout)
+        """`Endpoint.connect` from a source named like the target; `"fw:input"` fixes the source's address."""
+        return self.endpoint(source).connect(
+            target, tcp=tcp, udp=udp, listen=listen, timeout=timeout, interface=interface_of(source)
+        )
 
     def stop(self) -> None:
         """End the instance: its containers and links are gone when this returns. May be called again."""
@@ -133,6 +146,14 @@ class Service:
 
     def _of_kind(self, kind: str) -> list[EndpointPlan]:
         return [endpoint for endpoint in self.plan.endpoints if endpoint.kind == kind]
+
+
+def interface_of(place: Place) -> str | None:
+    """The connection point that a text like "fw:input" names besides the endpoint."""
+    if not isinstance(place, str):
+        return None
+    _endpoint, colon, point = place.partition(":")
+    return point if colon else None
 
 
 def _pick(kind: str, wanted: str, existing: dict[str, _Handle]) -> _Handle:

@@ -142,7 +142,8 @@ class LinkEnd:
     pop: str
 
     def __str__(self) -> str:
-        return f"{self.endpoint}:{self.interface}"
+        # A SAP's own interface has its name.
+        return self.endpoint if self.interface == self.endpoint else f"{self.endpoint}:{self.interface}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ def test_each_e_lan_joins_exactly_its_members(running: Running) -> None:
 def test_no_frame_of_one_link_is_seen_on_another(running: Running) -> None:
     service = running.service
     ears = [Ear(endpoint) for endpoint in (*service.vnfs.values(), *service.saps.values())]
-    link_of = {str(end): link.id for link in service.plan.links for end in link.ends}
+    link_of = {f"{end.endpoint}:{end.interface}": link.id for link in service.plan.links for end in link.ends}
     unseen = []
     for link in service.plan.links:
         for end in link.ends:

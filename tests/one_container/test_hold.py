@@ -94,7 +94,7 @@ def test_the_command_is_searched_for_in_path_and_sees_neither_fifo_nor_handlers(
         (tmp_path / name).mkdir()
     program = tmp_path / "two" / "mine"
     program.write_text(
-        "#!/bin/sh\nls /proc/$$/fd | wc -l; grep SigCgt /proc/$$/status; grep SigIgn /proc/$$/status\n"
+        "#!/bin/sh\nset -- /proc/$$/fd/*\necho $#; grep SigCgt /proc/$$/status; grep SigIgn /proc/$$/status\n"
     )
     program.chmod(0o755)
     process = hold("mine", env={"PATH": f"{tmp_path}/one:{tmp_path}/two:/usr/bin:/bin"})
