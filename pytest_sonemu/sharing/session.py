@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 from pytest_sonemu.errors import CapabilityError, SettingsError, SonemuError, UndoError
 from pytest_sonemu.sharing import reporting
+from pytest_sonemu.sharing.beside import package_layer
 from pytest_sonemu.sharing.contracts import BedLike, Outside, ServiceLike
 from pytest_sonemu.sharing.demand import Demand, Demands
 from pytest_sonemu.sharing.locks import exclusive_lock_path, locked
@@ -17,7 +20,7 @@ from pytest_sonemu.sharing.marks import FIXTURES, fixture_layers, mark_layers, p
 from pytest_sonemu.sharing.pool import Held, Pool, SameCauseError, is_lack
 from pytest_sonemu.sharing.requests import Ask, frozen
 from pytest_sonemu.sharing.scopes import place_of
-from pytest_sonemu.sharing.settings import RunSettings, TestSettings, resolve
+from pytest_sonemu.sharing.settings import Layer, RunSettings, TestSettings, resolve
 from pytest_sonemu.sharing.signals import TerminationGuard
 
 OUTSIDE = pytest.StashKey[Outside]()
@@ -42,6 +45,7 @@ class Sharing:
         self._demands = Demands()
         self._demand_of: dict[pytest.Item, Demand] = {}
         self._missing: dict[str, Sequence[str]] = {}
+        self._besides: dict[str | Path, Layer | None] = {}
 
     # what a test asks for
 
@@ -49,7 +53,19 @@ class Sharing:
         """The settings of one test; without `fixtures` what is known before it runs. Raises SettingsError."""
         values = fixtures or {}
         layers = [*parameter_layers(item, values), *mark_layers(item), *fixture_layers(item, values)]
-        return resolve(layers, self.run)
+        settings = resolve(layers, self.run)
+        beside = self._beside(settings.package)
+        if beside is None:
+            return settings
+        return replace(resolve(layers, self.run, beside), given=settings.given)
+
+    def _beside(self, package: object) -> Layer | None:
+        """What `sonemu.yml` beside a package says, read once."""
+        if not isinstance(package, (str, Path)):
+            return None
+        if package not in self._besides:
+            self._besides[package] = package_layer(package)
+        return self._besides[package]
 
     def ask_of(self, item: pytest.Item, fixtures: Mapping[str, object]) -> Ask:
         """What a running test asks for, found out once. Checks its needs and takes the exclusive lock."""
@@ -208,15 +224,18 @@ class Sharing:
 
 
 def _check_options(settings: TestSettings) -> None:
-    """Raises SettingsError with everything that is wrong with the service's options, and who said it."""
+    """Raises SettingsError with everything that is wrong with the service's options, and who said it.
+
+    What `sonemu.yml` says is checked with the package, which knows the lines.
+    """
     from pytest_sonemu.planning.options import parse_service_options
 
     def origin(path: tuple[str, ...]) -> str:
         near = [leaf for leaf in settings.origins if leaf[: len(path)] == path or path[: len(leaf)] == leaf]
         return settings.origins[near[0]].origin if near else "settings"
 
-    if settings.options:
-        parse_service_options(settings.options, origin)
+    if settings.given:
+        parse_service_options(settings.given, origin)
 
 
 def _deciding_fixtures(item: pytest.Item, settings: TestSettings) -> Iterator[object]:

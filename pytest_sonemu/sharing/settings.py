@@ -1,7 +1,7 @@
 """One model for what can be set, and one order: the nearest layer that says something wins.
 
 From the strongest: command line, parametrisation, marker (function, class, module), overridden
-fixture, ini, `sonemu.yml` beside the package (read with the package), default. Layers merge leaf by
+fixture, ini, `sonemu.yml` beside the package, default. Layers merge leaf by
 leaf: a function's `vnfs={"fw": {"image": "fw:dev"}}` leaves the module's `vnfs={"web": ...}` alone.
 """
 
@@ -58,7 +58,10 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class TestSettings:
-    """What holds for one test, with the origin of each leaf. Paths are absolute."""
+    """What holds for one test, with the origin of each leaf. Paths are absolute.
+
+    `given` are the options without those of `sonemu.yml`.
+    """
 
     __test__ = False
 
@@ -68,6 +71,7 @@ class TestSettings:
     requires: tuple[str, ...] = ()
     exclusive: bool = False
     options: Mapping[str, object] = field(default_factory=dict)
+    given: Mapping[str, object] = field(default_factory=dict)
     origins: Mapping[Path_, Setting] = field(default_factory=dict)
 
 
@@ -107,12 +111,14 @@ def merge(layers: Iterable[Layer]) -> dict[Path_, Setting]:
     return merged
 
 
-def resolve(layers: Iterable[Layer], run: RunSettings) -> TestSettings:
+def resolve(layers: Iterable[Layer], run: RunSettings, below: Layer | None = None) -> TestSettings:
     """The settings of one test from the layers between command line and ini, strongest first.
+
+    `below` is what `sonemu.yml` beside the package says.
 
     Raises SettingsError for a value that cannot be used.
     """
-    merged = merge([run.command_line, *layers, run.ini])
+    merged = merge([run.command_line, *layers, run.ini, *([below] if below is not None else [])])
     own = {path[0]: setting for path, setting in merged.items() if path[0] in OWN_KEYS}
     scope = run.scope if run.scope.origin == "command line" else own.get("scope", run.scope)
     merged[("scope",)] = scope
@@ -133,6 +139,7 @@ def resolve(layers: Iterable[Layer], run: RunSettings) -> TestSettings:
         requires=_names("requires", own.get("requires")),
         exclusive=_flag("exclusive", own.get("exclusive")),
         options=options,
+        given=options,
         origins=merged,
     )
 
