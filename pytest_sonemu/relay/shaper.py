@@ -1,0 +1,374 @@
+"""One direction of one link as a pure state machine: frames and times go in, frames and times come out.
+
+Time is int nanoseconds and always given from outside. A frame passes, in this order: loss, duplication and
+corruption; reordering; the queue before the rate; the rate; delay and jitter. All times worked out are the
+ideal ones, when a frame would have left a perfect link, so that being called late never adds up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from functools import partial
+from heapq import heappop, heappush
+
+from pytest_sonemu.relay.decisions import Decider, key_of, nanoseconds
+from pytest_sonemu.relay.model import Direction, Impairment
+from pytest_sonemu.relay.offload import corrupted
+
+_LEAST_QUEUE, _MOST_QUEUE = 48 * 1024, 16 * 2**20
+_QUANTUM = 1514
+
+Action = Callable[["Frame", int], None]
+
+
+class Frame:
+    """A frame on its way. `data` begins with its vnet header; `size` in layer-2 bytes of its wire frames."""
+
+    __slots__ = ("arrived", "data", "hop", "jitter", "kind", "segments", "size", "way")
+
+    def __init__(self, way: Way, data: bytes, size: int, segments: int = 1, kind: int = 0) -> None:
+        self.way = way
+        self.data = data
+        self.size = size
+        self.segments = segments
+        self.kind = kind
+        self.hop = 0
+        self.arrived = 0
+        self.jitter = 0
+
+    def copy(self) -> Frame:
+        twin = Frame(self.way, self.data, self.size, self.segments, self.kind)
+        twin.hop = self.hop
+        return twin
+
+
+@dataclass(slots=True)
+class LaneCounters:
+    """What one flow has met on one direction of a link, in wire frames and layer-2 bytes."""
+
+    packets: int = 0
+    bytes: int = 0
+    sent_packets: int = 0
+    sent_bytes: int = 0
+    lost: int = 0
+    overflowed: int = 0
+    duplicated: int = 0
+    reordered: int = 0
+    corrupted: int = 0
+    queued_packets: int = 0
+    queued_bytes: int = 0
+
+    def add(self, other: LaneCounters) -> None:
+        for entry in fields(self):
+            setattr(self, entry.name, getattr(self, entry.name) + getattr(other, entry.name))
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """What a shaper keeps for one flow: its numbering, its part of the queue, its held-back frames."""
+
+    shaper: Shaper
+    virtual_link: str
+    deciders: tuple[Decider, Decider]
+    queue: deque[Frame] = field(default_factory=deque)
+    deficit: int = 0
+    last_exit: int = -1
+    held: list[_Held] = field(default_factory=list)
+    counters: LaneCounters = field(default_factory=LaneCounters)
+
+
+@dataclass(slots=True, eq=False)
+class Way:
+    """A flow as the shapers see it. `egress` means something to the caller alone."""
+
+    virtual_link: str
+    lanes: list[Lane] = field(default_factory=list)
+    egress: int = 0
+
+    @property
+    def by_frame(self) -> bool:
+        """Whether super-frames must be cut before they start on this way."""
+        return any(lane.shaper.impairment.by_frame for lane in self.lanes)
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    frame: Frame
+    after: int  # how many more frames go first
+    released: bool = False
+
+
+class Agenda:
+    """What is to be done when: the one clock of all shapers. `out` collects what has crossed its way."""
+
+    def __init__(self) -> None:
+        self.out: list[tuple[int, Frame]] = []
+        self.held = 0  # bytes of all frames that are on their way
+        self._entries: list[tuple[int, int, Action, Frame]] = []
+        self._count = 0
+
+    @property
+    def due(self) -> int | None:
+        return self._entries[0][0] if self._entries else None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, time: int, action: Action, frame: Frame) -> None:
+        self._count += 1
+        heappush(self._entries, (time, self._count, action, frame))
+
+    def enter(self, frame: Frame, now: int) -> None:
+        """A frame stands before hop `frame.hop` of its way; what is due by `now` must have been done."""
+        lanes = frame.way.lanes
+        if frame.hop == 0:
+            self.held += len(frame.data)
+        if frame.hop == len(lanes):
+            self.held -= len(frame.data)
+            self.out.append((now, frame))
+        else:
+            lane = lanes[frame.hop]
+            lane.shaper.arrive(lane, frame, now)
+
+    def onward(self, frame: Frame, now: int) -> None:
+        """A frame has left a link."""
+        frame.hop += 1
+        self.enter(frame, now)
+
+    def run(self, now: int) -> None:
+        """Do all that is due by `now`, each thing at its own time and in their order."""
+        entries = self._entries
+        while entries and entries[0][0] <= now:
+            time, _, action, frame = heappop(entries)
+            action(frame, time)
+
+
+class Shaper:
+    """One direction of one link, with a lane for each flow that crosses it.
+
+    A full queue takes the place of the flow with most bytes in it; flows take turns at the rate by bytes
+    (deficit round robin), so that each virtual link gets its fair share whatever the others send.
+    """
+
+    def __init__(self, agenda: Agenda, link: str, direction: Direction, impairment: Impairment) -> None:
+        self.link = link
+        self.direction = direction
+        self.lanes: list[Lane] = []
+        self.gone = LaneCounters()  # of flows that were taken away
+        self._agenda = agenda
+        self._turn: deque[Lane] = deque()  # lanes with a queue, the next to be served first
+        self._packets = self._bytes = 0  # of the whole queue
+        self._free_at = self._rest = (
+            0  # when the rate is free again: ns, and the part below one times the rate
+        )
+        self._epoch = 0  # outdates service that is on the agenda
+        self._quantum = _QUANTUM
+        self._set(impairment)
+
+    def admit(self, virtual_link: str) -> Lane:
+        """A lane for one more flow."""
+        lane = Lane(self, virtual_link, self._deciders(virtual_link))
+        self.lanes.append(lane)
+        return lane
+
+    def dismiss(self, lane: Lane) -> None:
+        """A flow is taken away. What of it is on its way here goes on none the less."""
+        self.lanes.remove(lane)
+        self.gone.add(lane.counters)
+
+    @property
+    def counters(self) -> LaneCounters:
+        """Of all flows, those that were taken away too."""
+        total = LaneCounters()
+        for counters in (self.gone, *(lane.counters for lane in self.lanes)):
+            total.add(counters)
+        return total
+
+    def impair(self, impairment: Impairment, now: int) -> None:
+        """Change what is done to frames. Numbering starts again; frames that wait keep their order."""
+        self._set(impairment)
+        for lane in self.lanes:
+            lane.deciders = self._deciders(lane.virtual_link)
+        self._free_at, self._rest = min(self._free_at, now), 0
+        if self._turn:
+            self._epoch += 1
+            self._serve(now)
+
+    def arrive(self, lane: Lane, frame: Frame, now: int) -> None:
+        """A frame enters this link."""
+        counters = lane.counters
+        counters.packets += frame.segments
+        counters.bytes += frame.size
+        if not self._drawn:
+            self._line_up(lane, frame, now)
+        else:
+            self._decide(lane, frame, now)
+        if lane.held:
+            self._pass_held(lane, frame, now)
+
+    def _decide(self, lane: Lane, frame: Frame, now: int) -> None:
+        counters = lane.counters
+        decision = lane.deciders[frame.kind].next(frame.segments)
+        if decision.lost:
+            counters.lost += frame.segments
+            self._agenda.held -= len(frame.data)
+            return
+        twin = None
+        frame.jitter = decision.jitter
+        if decision.duplicate:
+            counters.duplicated += frame.segments
+            twin = frame.copy()
+            self._agenda.held += len(twin.data)
+            twin.jitter = decision.copy_jitter
+        if decision.corrupt:
+            counters.corrupted += frame.segments
+            frame.data = corrupted(frame.data, decision.place)
+        if decision.reorder:
+            counters.reordered += frame.segments
+            held = _Held(frame, self.impairment.reorder_gap)
+            lane.held.append(held)
+
+            def release(_: Frame, at: int) -> None:
+                if not held.released:
+                    held.released = True
+                    lane.held.remove(held)
+                    self._line_up(lane, frame, at)
+
+            self._agenda.put(now + nanoseconds(self.impairment.reorder_delay), release, frame)
+        else:
+            self._line_up(lane, frame, now)
+        if twin is not None:
+            self._line_up(lane, twin, now)
+
+    def _pass_held(self, lane: Lane, passing: Frame, now: int) -> None:
+        ready = []
+        for held in lane.held:
+            if held.frame is not passing:
+                held.after -= 1
+                if held.after <= 0:
+                    ready.append(held)
+        for held in ready:
+            held.released = True
+            lane.held.remove(held)
+            self._line_up(lane, held.frame, now)
+
+    def _line_up(self, lane: Lane, frame: Frame, now: int) -> None:
+        """Into the queue before the rate, or on at once where there is neither."""
+        if not self._rate and not self._turn:
+            self._leave(lane, frame, now)
+            return
+        if not self._make_room(lane, frame):
+            lane.counters.overflowed += frame.segments
+            self._agenda.held -= len(frame.data)
+            return
+        frame.arrived = now
+        if not lane.queue:
+            lane.deficit = 0
+            self._turn.append(lane)
+        lane.queue.append(frame)
+        lane.counters.queued_packets += frame.segments
+        lane.counters.queued_bytes += frame.size
+        self._packets += frame.segments
+        self._bytes += frame.size
+        if self._packets == frame.segments:  # it was empty: nobody is going to serve it
+            self._epoch += 1
+            self._serve(now)
+
+    def _make_room(self, lane: Lane, frame: Frame) -> bool:
+        while self._packets and (
+            (self._most_bytes is not None and self._bytes + frame.size > self._most_bytes)
+            or (self._most_packets is not None and self._packets + frame.segments > self._most_packets)
+        ):
+            longest = max(self._turn, key=_length)
+            if _length(longest) <= lane.counters.queued_bytes + frame.size or longest is lane:
+                return False
+            last = longest.queue.pop()
+            longest.counters.overflowed += last.segments
+            self._agenda.held -= len(last.data)
+            self._taken(longest, last)
+            if not longest.queue:
+                self._turn.remove(longest)
+        return True
+
+    def _taken(self, lane: Lane, frame: Frame) -> None:
+        lane.counters.queued_packets -= frame.segments
+        lane.counters.queued_bytes -= frame.size
+        self._packets -= frame.segments
+        self._bytes -= frame.size
+
+    def _serve(self, now: int) -> None:
+        """Let frames go while the rate is free; then be called again."""
+        while self._turn:
+            if self._free_at > now:
+                again = partial(self._serve_again, self._epoch)
+                self._agenda.put(self._free_at, again, self._turn[0].queue[0])
+                return
+            lane = self._turn[0]
+            frame = lane.queue[0]
+            if lane.deficit < frame.size:
+                self._quantum = max(self._quantum, frame.size)
+                lane.deficit += self._quantum
+                if len(self._turn) > 1 and lane.deficit < frame.size:
+                    self._turn.rotate(-1)
+                continue
+            lane.queue.popleft()
+            lane.deficit -= frame.size
+            self._taken(lane, frame)
+            if not lane.queue:
+                self._turn.popleft()
+            elif lane.deficit < lane.queue[0].size:
+                self._turn.rotate(-1)
+            self._leave(lane, frame, self._through_rate(frame, now))
+
+    def _serve_again(self, epoch: int, _: Frame, now: int) -> None:
+        if epoch == self._epoch:
+            self._serve(now)
+
+    def _through_rate(self, frame: Frame, now: int) -> int:
+        """When the last bit of a frame that starts now is on the wire."""
+        if not self._rate:
+            return now
+        start = frame.arrived - self._burst
+        if start > self._free_at:
+            self._free_at, self._rest = start, 0
+        time, self._rest = divmod(frame.size * 8 * 10**9 + self._rest, self._rate)
+        self._free_at += time
+        return max(self._free_at, frame.arrived)
+
+    def _leave(self, lane: Lane, frame: Frame, now: int) -> None:
+        """Through the delay."""
+        lane.counters.sent_packets += frame.segments
+        lane.counters.sent_bytes += frame.size
+        time = now + max(self._delay + frame.jitter, 0)
+        if not self._free_order:
+            time = max(time, lane.last_exit)
+        frame.jitter = 0
+        if time == now and lane.last_exit < now and not self._rate:
+            self._agenda.onward(frame, now)
+            return
+        lane.last_exit = max(time, lane.last_exit)
+        self._agenda.put(time, self._agenda.onward, frame)
+
+    def _set(self, impairment: Impairment) -> None:
+        self.impairment = impairment
+        self._delay = nanoseconds(impairment.delay)
+        self._free_order = impairment.jitter_reorders
+        self._drawn = impairment.drawn
+        rate = impairment.rate
+        self._rate = rate or 0
+        self._burst = impairment.burst * 8 * 10**9 // rate if rate else 0
+        self._most_packets = impairment.queue_packets
+        self._most_bytes = impairment.queue_bytes
+        if rate and impairment.queue_packets is None and impairment.queue_bytes is None:
+            self._most_bytes = min(max(rate // 80, _LEAST_QUEUE), _MOST_QUEUE)
+
+    def _deciders(self, virtual_link: str) -> tuple[Decider, Decider]:
+        seed = self.impairment.seed
+        keys = [key_of(seed, self.link, self.direction, virtual_link, kind) for kind in (0, 1)]
+        return Decider(self.impairment, keys[0]), Decider(self.impairment, keys[1])
+
+
+def _length(lane: Lane) -> int:
+    return lane.counters.queued_bytes
