@@ -3,7 +3,7 @@
 #   PYTHON=...     the Python that .venv is made with
 #   PYTEST_ARGS=   more arguments for pytest, e.g. PYTEST_ARGS='-k firewall'
 .DEFAULT_GOAL := help
-.PHONY: help setup venv hold demo test check format clean
+.PHONY: help setup venv hold core demo test check format clean
 export YES PYTHON
 PYTEST_ARGS ?=
 
@@ -23,6 +23,9 @@ venv:
 hold:
 	python3 setup.py hold
 
+core:
+	python3 setup.py core
+
 demo: setup
 	@scripts/with-docker .venv/bin/python scripts/demo.py
 
@@ -39,6 +42,6 @@ format: venv
 	.venv/bin/ruff format .
 
 clean:
-	rm -rf .venv build dist pytest_sonemu.egg-info pytest_sonemu/emulation/hold
+	rm -rf .venv build dist pytest_sonemu.egg-info pytest_sonemu/emulation/hold pytest_sonemu/relay/libcore.so
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find pytest_sonemu tests example_packages docs scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,15 +1,23 @@
-"""A thin shim: the metadata is in pyproject.toml; here the hold is compiled into wheels and installs.
+"""A thin shim: the metadata is in pyproject.toml; here the C parts are compiled into wheels and installs.
 
-`python3 setup.py hold` compiles it beside its source and needs nothing but a C compiler.
+These are the hold, without which no VNF starts, and the relay's core, without which the relay runs in Python.
+`python3 setup.py hold` and `python3 setup.py core` compile them beside their sources and need nothing but a C
+compiler.
 """
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 SOURCE = Path("pytest_sonemu/emulation/hold.c")
 PROGRAM = SOURCE.with_suffix("")
 FLAGS = ["-std=gnu11", "-static", "-O2", "-s", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+CORE_SOURCE = Path("pytest_sonemu/relay/core.c")
+CORE = Path("pytest_sonemu/relay/libcore.so")
+# Without contraction: a fused multiply-add would round otherwise than Python does.
+CORE_FLAGS = ["-std=gnu11", "-shared", "-fPIC", "-pthread", "-O2", "-ffp-contract=off", "-fno-math-errno"]
+CORE_FLAGS += ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 
 
 def compile_hold(target: Path) -> None:
@@ -24,9 +32,21 @@ def compile_hold(target: Path) -> None:
     target.chmod(0o755)
 
 
+def compile_core(target: Path, flags: Sequence[str] = ()) -> bool:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        subprocess.run(["cc", *CORE_FLAGS, *flags, "-o", str(target), str(CORE_SOURCE), "-lm"], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"cannot compile {CORE_SOURCE} ({error}): relayed links will run in Python", file=sys.stderr)
+        return False
+    return True
+
+
 if sys.argv[1:] == ["hold"]:
     compile_hold(PROGRAM)
     raise SystemExit
+if sys.argv[1:] == ["core"]:
+    raise SystemExit(not compile_core(CORE))
 
 from setuptools import Distribution, setup  # noqa: E402
 from setuptools.command.bdist_wheel import bdist_wheel  # noqa: E402
@@ -36,16 +56,18 @@ HAS_HOLD = sys.platform == "linux"  # elsewhere packages can be checked and plan
 
 
 class BuildPy(build_py):
-    """Adds the hold: to the wheel, or beside its source for an editable install."""
+    """Adds the C parts: to the wheel, or beside their sources for an editable install."""
 
     def run(self):
         super().run()
         if HAS_HOLD:
-            compile_hold(PROGRAM if self.editable_mode else Path(self.build_lib, PROGRAM))
+            target = Path() if self.editable_mode else Path(self.build_lib)
+            compile_hold(target / PROGRAM)
+            compile_core(target / CORE)
 
 
 class BdistWheel(bdist_wheel):
-    """The hold is a program for one kind of machine, but for no Python version in particular."""
+    """The C parts are for one kind of machine, but for no Python version in particular."""
 
     def get_tag(self):
         _, _, platform = super().get_tag()

@@ -1,4 +1,4 @@
-"""The relay as a process: `python main.py LISTENER_FD [--engine python|core|auto]`.
+"""The relay as a process: `python main.py LISTENER_FD [--engine auto|core|python]`.
 
 It is started in the network namespace of the interfaces, inherits its listening socket, and ends when it is
 told to, by a signal, or when its parent is gone.
@@ -16,6 +16,7 @@ import time
 from typing import Any
 
 from pytest_sonemu.relay.control import Control
+from pytest_sonemu.relay.core import CoreEngine
 from pytest_sonemu.relay.engine import Engine
 
 _PR_SET_TIMERSLACK = 29
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="relay", description="carries frames over shaped links")
     parser.add_argument("listener", type=int, help="descriptor of the listening Unix socket")
     parser.add_argument("--parent", type=int, default=0, help="end when this process, our parent, is gone")
+    parser.add_argument("--engine", choices=("auto", "core", "python"), default="auto")
     parser.add_argument("--ordinary", action="store_true", help="no real-time priority")
     options = parser.parse_args(arguments)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -37,11 +39,30 @@ def main(arguments: list[str] | None = None) -> int:
             return 1  # it was gone already
     libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
     listener = socket.socket(fileno=options.listener)
-    engine = Engine()
-    realtime = not options.ordinary and take_priority()
     listener.setblocking(False)
-    run(engine, Control(engine, realtime), listener, parent)
+    # Before any thread is started: all of them inherit it.
+    realtime = not options.ordinary and take_priority()
+    engine = make_engine(options.engine)
+    try:
+        if isinstance(engine, Engine):
+            run(engine, Control(engine, realtime), listener, parent)
+        else:
+            wait(Control(engine, realtime), listener, parent)
+    finally:
+        engine.close()
     return 0
+
+
+def make_engine(wanted: str) -> Engine | CoreEngine:
+    """The core where it was built, unless Python is asked for."""
+    if wanted == "python":
+        return Engine()
+    try:
+        return CoreEngine()
+    except OSError:
+        if wanted == "core":
+            raise
+        return Engine()
 
 
 def take_priority() -> bool:
@@ -68,6 +89,16 @@ def run(engine: Engine, control: Control, listener: socket.socket, parent: int |
         engine.step()
         if writable or [ready for ready in readable if ready is not engine]:
             control.serve(readable, writable)
+
+
+def wait(control: Control, listener: socket.socket, parent: int | None = None) -> None:
+    """As `run`, for an engine that has a thread of its own."""
+    always: list[Any] = [listener] if parent is None else [listener, parent]
+    while not control.stopped:
+        readable, writable, _ = select.select([*always, *control.connections], control.writers(), [])
+        if parent in readable:
+            return
+        control.serve(readable, writable)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,8 @@ def cut(data: bytes) -> Iterator[bytes]:
     header = _header_length(data, kind, start) if kind and size and flags & NEEDS_CHECKSUM else 0
     total = len(data) - _BEFORE
     ethertype, network = network_header(data)
-    if header <= 0 or total - header <= size or ethertype not in (_IP4, _IP6) or kind & ~GSO_ECN == 3:
+    whole = header and start + offset + 2 <= header and _ip_is_whole(data, ethertype, network, _BEFORE + start)
+    if not whole or total - header <= size:
         yield data
         return
     transport = _BEFORE + start
@@ -158,6 +159,13 @@ def _header_length(data: bytes, kind: int, start: int) -> int:
     else:
         return 0
     return header if start >= _ETHERNET + 20 and _BEFORE + header <= len(data) else 0
+
+
+def _ip_is_whole(data: bytes, ethertype: int, network: int, transport: int) -> bool:
+    """Whether the IP header lies between the Ethernet and the transport header."""
+    if ethertype == _IP4:
+        return network + 20 <= transport and network + 4 * (data[network] & 15) <= transport
+    return ethertype == _IP6 and network + 40 <= transport
 
 
 def _addresses(heads: bytearray, ethertype: int, network: int) -> bytes:

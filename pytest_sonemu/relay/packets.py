@@ -11,6 +11,7 @@ import ctypes
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -20,7 +21,9 @@ _PACKET_QDISC_BYPASS, _PACKET_IGNORE_OUTGOING = 20, 23
 _SO_ATTACH_FILTER, _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 26, 32, 33
 _ETH_P_ALL = 0x0003
 _MSG_DONTWAIT = 0x40
+_SO_TIMESTAMPNS = 35
 _TP_STATUS_VLAN_VALID, _TP_STATUS_VLAN_TPID_VALID = 0x10, 0x40
+_OLDEST = 20_000_000  # a clock that was set must not throw times about
 _BUFFER = 64 * 2**20
 
 # The largest frame: 64 KB of IP, Ethernet with two tags, the vnet header before it.
@@ -52,8 +55,10 @@ class _Vector(ctypes.Structure):
 
 
 _ADDRESS = struct.Struct("=HHiHBB8s")
-_CONTROL = 64
-_AUXDATA_AT = 16  # behind the control message's own header
+_CONTROL = 128
+# Two control messages, each behind a header of 16 bytes: when the frame came, and what else is known of it.
+_STAMP_AT, _AUXDATA_AT = 16, 48
+_STAMP = struct.Struct("=qq")
 _AUXDATA = struct.Struct("=IIIHHHH")
 
 
@@ -67,9 +72,11 @@ class PacketSocket:
             self._socket.setsockopt(_SOL_PACKET, option, 1)
         for option in (_SO_RCVBUFFORCE, _SO_SNDBUFFORCE):
             self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         # Only now: what came in before the filter and the options stood would be of no use.
         self._bind()
         self._libc = ctypes.CDLL(None, use_errno=True)
+        self._latest = 0
         self._buffer = bytearray(BATCH * _SLOT)
         self._view = memoryview(self._buffer)
         self._base = ctypes.addressof(ctypes.c_char.from_buffer(self._buffer))
@@ -107,13 +114,18 @@ class PacketSocket:
         option = struct.pack("@HP", len(program), ctypes.addressof(code))
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
 
-    def receive(self) -> list[tuple[int, bytes, int, int]]:
-        """What is there, at most BATCH frames: (interface, frame, VLAN tag type or 0, VLAN tag)."""
+    def receive(self) -> list[tuple[int, int, bytes, int, int]]:
+        """What is there, at most BATCH frames: (when, interface, frame, VLAN tag type or 0, VLAN tag).
+
+        `when` in ns of the monotonic clock is the moment at which the kernel had the frame.
+        """
         for index in range(BATCH):
             self._in[index].control_length = _CONTROL
         count = self._libc.recvmmsg(self.fileno(), self._in, BATCH, _MSG_DONTWAIT, None)
         if count <= 0:
             return []
+        now = time.monotonic_ns()
+        real = time.time_ns()
         frames = []
         for index in range(count):
             message = self._in[index]
@@ -122,13 +134,16 @@ class PacketSocket:
                 continue
             data = bytes(self._view[start : start + message.length])
             interface = _ADDRESS.unpack_from(self._addresses, 32 * index)[2]
-            tag_type = tag = 0
+            tag_type = tag = age = 0
             if message.control_length >= _AUXDATA_AT + _AUXDATA.size:
+                seconds, nanoseconds = _STAMP.unpack_from(self._controls, _CONTROL * index + _STAMP_AT)
+                age = min(max(real - seconds * 10**9 - nanoseconds, 0), _OLDEST)
                 aux = _AUXDATA.unpack_from(self._controls, _CONTROL * index + _AUXDATA_AT)
                 if aux[0] & _TP_STATUS_VLAN_VALID:
                     tag = aux[5]
                     tag_type = aux[6] if aux[0] & _TP_STATUS_VLAN_TPID_VALID else 0x8100
-            frames.append((interface, data, tag_type, tag))
+            self._latest = max(min(self._latest, now), now - age)
+            frames.append((self._latest, interface, data, tag_type, tag))
         return frames
 
     def send(self, frames: Sequence[tuple[int, bytes]]) -> list[int]:

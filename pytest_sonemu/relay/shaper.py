@@ -65,6 +65,21 @@ class LaneCounters:
             setattr(self, entry.name, getattr(self, entry.name) + getattr(other, entry.name))
 
 
+@dataclass(slots=True)
+class WayCounters:
+    """What one flow has seen, in wire frames and layer-2 bytes.
+
+    `refused` by the kernel at the egress; no `memory` left for it.
+    """
+
+    packets: int = 0
+    bytes: int = 0
+    sent_packets: int = 0
+    sent_bytes: int = 0
+    refused: int = 0
+    memory: int = 0
+
+
 @dataclass(slots=True, eq=False)
 class Lane:
     """What a shaper keeps for one flow: its numbering, its part of the queue, its held-back frames."""
@@ -86,6 +101,7 @@ class Way:
     virtual_link: str
     lanes: list[Lane] = field(default_factory=list)
     egress: int = 0
+    counters: WayCounters = field(default_factory=WayCounters)
 
     @property
     def by_frame(self) -> bool:
@@ -356,13 +372,9 @@ class Shaper:
         self._delay = nanoseconds(impairment.delay)
         self._free_order = impairment.jitter_reorders
         self._drawn = impairment.drawn
-        rate = impairment.rate
-        self._rate = rate or 0
-        self._burst = impairment.burst * 8 * 10**9 // rate if rate else 0
-        self._most_packets = impairment.queue_packets
-        self._most_bytes = impairment.queue_bytes
-        if rate and impairment.queue_packets is None and impairment.queue_bytes is None:
-            self._most_bytes = min(max(rate // 80, _LEAST_QUEUE), _MOST_QUEUE)
+        self._rate = impairment.rate or 0
+        self._burst = burst_time(impairment)
+        self._most_packets, self._most_bytes = queue_limits(impairment)
 
     def _deciders(self, virtual_link: str) -> tuple[Decider, Decider]:
         seed = self.impairment.seed
@@ -372,3 +384,16 @@ class Shaper:
 
 def _length(lane: Lane) -> int:
     return lane.counters.queued_bytes
+
+
+def burst_time(impairment: Impairment) -> int:
+    """How long the burst would take at the rate, in ns."""
+    return min(impairment.burst * 8 * 10**9 // impairment.rate, 10**18) if impairment.rate else 0
+
+
+def queue_limits(impairment: Impairment) -> tuple[int | None, int | None]:
+    """The most frames and the most bytes that wait for the rate."""
+    packets, size = impairment.queue_packets, impairment.queue_bytes
+    if impairment.rate and packets is None and size is None:
+        size = min(max(impairment.rate // 80, _LEAST_QUEUE), _MOST_QUEUE)
+    return packets, size

@@ -24,7 +24,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "setup.py", "LICENSE", "README.md"):
         if (PROJECT / name).exists():
             shutil.copy(PROJECT / name, source)
-    left_out = shutil.ignore_patterns("__pycache__", "hold")
+    left_out = shutil.ignore_patterns("__pycache__", "hold", "libcore.so")
     shutil.copytree(PROJECT / "pytest_sonemu", source / "pytest_sonemu", ignore=left_out)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*command, "--wheel-dir", str(target), str(source)], check=True, timeout=120)
@@ -53,6 +53,11 @@ def test_it_carries_an_executable_hold_that_works(wheel: Path, tmp_path: Path) -
     hold = tmp_path / "pytest_sonemu" / "emulation" / "hold"
     done = subprocess.run([hold], check=False, capture_output=True, text=True, timeout=10)
     assert (done.returncode, done.stderr) == (125, "hold: usage: hold FIFO ARGV... | hold FIFO --wait\n")
+
+
+def test_it_carries_the_relay_s_core(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.read("pytest_sonemu/relay/libcore.so")[:4] == b"\x7fELF"
 
 
 def test_it_carries_the_recipe_of_the_base_image_and_its_type_marker(wheel: Path) -> None:

@@ -1,0 +1,152 @@
+"""The compiled core does what the Python engine does: the same frames, at the same nanosecond, bit by bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_sonemu.relay import offload
+from pytest_sonemu.relay.core import CORE, CoreBoard
+from pytest_sonemu.relay.model import Bursts, FlowSpec, Impairment, LinkSpec
+from pytest_sonemu.relay.shaper import Agenda, Frame, Shaper, Way
+from tests.links.test_offload import cases, super_frame
+
+pytestmark = pytest.mark.skipif(not CORE.exists(), reason="the core was not built: make core")
+
+MS = 10**6
+shares = st.just(0.0) | st.floats(0, 1)
+impairments = st.builds(
+    Impairment,
+    rate=st.none() | st.sampled_from([10**5, 8 * 10**6, 777_777_777, 10**9, 7 * 10**9]),
+    burst=st.sampled_from([0, 0, 1500, 100_000]),
+    queue_packets=st.none() | st.integers(1, 20),
+    queue_bytes=st.none() | st.integers(1, 20_000),
+    delay=st.just(0.0) | st.floats(0, 0.02),
+    jitter=st.just(0.0) | st.floats(0, 0.02),
+    distribution=st.sampled_from(["uniform", "normal", "pareto"]),
+    jitter_reorders=st.booleans(),
+    bursts=st.none() | st.builds(Bursts, shares, st.floats(0.01, 1), shares, shares),
+    duplicate=shares,
+    reorder=shares,
+    reorder_gap=st.integers(1, 4),
+    reorder_delay=st.sampled_from([0.0, 0.001, 0.05]),
+    corrupt=shares,
+    seed=st.integers(0, 2**64 - 1),
+) | st.builds(
+    Impairment, loss=shares, loss_correlation=st.just(0.0) | st.floats(0, 0.99), seed=st.integers(0, 2**64 - 1)
+)
+
+
+class Python:
+    """The reference: what engine.py does with a frame, without its socket."""
+
+    def __init__(self, hops: list[Impairment], flows: int) -> None:
+        self.agenda = Agenda()
+        self.shapers = [Shaper(self.agenda, f"l{hop}", "a->b", it) for hop, it in enumerate(hops)]
+        self.ways = [
+            Way(f"v{flow}", [shaper.admit(f"v{flow}") for shaper in self.shapers]) for flow in range(flows)
+        ]
+
+    def feed(self, flow: int, data: bytes, now: int, tag_type: int, tag: int) -> None:
+        self.agenda.run(now)
+        way = self.ways[flow]
+        if tag_type:
+            data = offload.with_tag(data, tag_type, tag)
+        size, segments = offload.wire_size(data)
+        kind = offload.kind_of(data)
+        if segments > 1 and way.by_frame:
+            for piece in offload.cut(data):
+                # A frame that cannot be cut stays one of as many segments.
+                whole = piece is data
+                frame = Frame(way, piece, size if whole else len(piece) - 10, segments if whole else 1, kind)
+                self.agenda.enter(frame, now)
+        else:
+            self.agenda.enter(Frame(way, data, size, segments, kind), now)
+
+    def impair(self, hop: int, impairment: Impairment, now: int) -> None:
+        self.agenda.run(now)
+        self.shapers[hop].impair(impairment, now)
+
+    def out(self) -> list[tuple[int, int, bytes]]:
+        out, self.agenda.out = self.agenda.out, []
+        return [(time, self.ways.index(frame.way), frame.data) for time, frame in out]
+
+    def counters(self) -> list[dict[str, int]]:
+        return [asdict(lane.counters) for way in self.ways for lane in way.lanes]
+
+
+class Core(CoreBoard):
+    """The core, told of links and flows without interfaces."""
+
+    def __init__(self, hops: list[Impairment], flows: int) -> None:
+        super().__init__()
+        links = [LinkSpec(f"l{hop}", impairment) for hop, impairment in enumerate(hops)]
+        for link in links:
+            self._put_link(link, 0)
+        names = [(link.name, "a->b") for link in links]
+        for flow in range(flows):
+            spec = FlowSpec(f"v{flow}", f"i{flow}", tuple(names), "e")  # type: ignore[arg-type]
+            self._put_flow(spec, {f"i{flow}": flow, "e": 0})
+        self.paths = [path for _, _, path in self._flows.values()]
+
+    def impair(self, hop: int, impairment: Impairment, now: int) -> None:
+        self._put_link(LinkSpec(f"l{hop}", impairment), now)
+
+    def out(self) -> list[tuple[int, int, bytes]]:
+        handles = [path.handle for path in self.paths]
+        return [(due, handles.index(way), data) for due, way, data in self.collect()]
+
+    def lane_counters(self) -> list[dict[str, int]]:
+        return [hop for path in self.paths for hop in self._path_counters(path)["hops"]]
+
+
+udp = bytes(10) + bytes.fromhex("020000000001020000000002" "0800" "4500") + bytes(7) + b"\x11" + bytes(40)
+frames = (
+    st.integers(0, 1400).map(lambda size: udp + bytes(size))
+    | cases.map(lambda case: super_frame(case[0], case[1], case[2] * 20, case[3], case[4], case[5]))
+    | st.binary(min_size=24, max_size=200)
+)
+steps = st.lists(
+    st.tuples(st.integers(0, 3 * MS), st.integers(0, 2), frames, st.sampled_from([0, 0, 0, 0x8100, 0x88A8])),
+    min_size=1,
+    max_size=40,
+)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.lists(impairments, max_size=3), steps, st.none() | st.tuples(st.integers(0, 40), impairments))
+def test_the_core_does_what_python_does(
+    hops: list[Impairment],
+    steps: list[tuple[int, int, bytes, int]],
+    change: tuple[int, Impairment] | None,
+) -> None:
+    python, core = Python(hops, 3), Core(hops, 3)
+    try:
+        now = 10**9
+        for number, (pause, flow, data, tag_type) in enumerate(steps):
+            now += pause
+            python.feed(flow, data, now, tag_type, 0x2007)
+            core.feed(core.paths[flow], data, now, tag_type, 0x2007)
+            assert python.out() == core.out()
+            if change is not None and hops and number == change[0]:
+                python.impair(number % len(hops), change[1], now)
+                core.impair(number % len(hops), change[1], now)
+        assert python.counters() == core.lane_counters()
+        assert python.agenda.held == core._own_counters()["held"]
+        for _ in range(3):
+            now += 10 * MS
+            python.agenda.run(now)
+            core.advance(now)
+            assert python.out() == core.out()
+        python.agenda.run(10**18)
+        core.advance(10**18)
+        assert python.out() == core.out()
+        assert python.counters() == core.lane_counters()
+        assert python.agenda.held == core._own_counters()["held"] == 0
+    finally:
+        core.close()
