@@ -16,6 +16,9 @@ from typing import Literal
 PointType = Literal["internal", "external", "management"]
 Connectivity = Literal["E-Line", "E-LAN", "E-Tree"]
 
+# The first vocabulary has no type for points of management: there the name tells.
+MANAGEMENT_NAMES = frozenset({"mgmt", "management"})
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -190,8 +193,10 @@ class NetworkService:
     def chain(cls, *members: str | NetworkFunction, name: str = "chain") -> NetworkService:
         """A chain by E-Lines: `chain("input", NetworkFunction("fw", build="."), "output")`.
 
-        A string is a SAP. Each VNF is entered at its first interface and left at its last; a VNF at
-        the end of the chain may have one only. Raises ValueError for a chain of fewer than two.
+        A string is a SAP. Each VNF is entered at its first data interface and left at its last; a VNF
+        at the end of the chain may have one only. Interfaces of management stay out of it: those of
+        that type, and those called `mgmt`. Raises ValueError for a chain of fewer than two, and for a
+        VNF without a data interface.
         """
         if len(members) < 2:
             raise ValueError(
@@ -242,4 +247,14 @@ class NetworkService:
 def _end(member: str | NetworkFunction, *, leaving: bool) -> Reference:
     if isinstance(member, str):
         return Reference(None, member)
-    return Reference(member.id, member.interfaces[-1 if leaving else 0])
+    data = [
+        point.id
+        for point in member.connection_points
+        if point.type != "management" and point.id.lower() not in MANAGEMENT_NAMES
+    ]
+    if not data:
+        there = ", ".join(member.interfaces) or "none"
+        raise ValueError(
+            f"VNF '{member.id}' has no interface for data to pass in a chain (there are: {there})"
+        )
+    return Reference(member.id, data[-1 if leaving else 0])

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 from pytest_sonemu.errors import NotFoundError, ProbeError
 from pytest_sonemu.planning.plan import Address, DeploymentPlan, EndpointPlan, InterfacePlan
+from pytest_sonemu.planning.walking import Walker
 
 
 class HasId(Protocol):
@@ -83,9 +84,10 @@ def find_target(
     """The address that `place` means, seen from `source`.
 
     An endpoint with several addresses means the one that the route from the source leads to: a
-    real route before the default route, data before management, then the longest prefix, then the
-    metric. Where that does not leave one, raises ProbeError listing them. `family` None takes IPv4
-    where there is any.
+    neighbour on a data link, else what a route leads to, before management, before the default route;
+    of several that are reached alike, the one of the interface at which packets from the source come
+    in. Where that does not leave one, raises ProbeError listing them. `family` None takes IPv4 where
+    there is any.
     """
     address = place if isinstance(place, Address) else _as_address(place)
     if address is not None:
@@ -94,7 +96,9 @@ def find_target(
     candidates = _candidates(spot, family)
     if not candidates:
         raise ProbeError(_no_address(spot, family))
-    chosen = candidates if len(candidates) == 1 else _nearest(plan, candidates, source)
+    chosen = candidates
+    if len(candidates) > 1 and source is not None:
+        chosen = Walker.of(plan).meant(source, candidates)
     if len(chosen) != 1:
         listing = ", ".join(
             f"{spot.endpoint.id}:{interface.name} ({address})" for interface, address in candidates
@@ -137,22 +141,6 @@ def _ways(source: EndpointPlan, address: Address) -> Iterator[Way]:
     for route in source.routes:
         if address in route.destination:
             yield Way(route.interface, route.destination.prefixlen, route.metric, route.gateway)
-
-
-def _nearest(
-    plan: DeploymentPlan, candidates: list[tuple[InterfacePlan, Address]], source: EndpointPlan | None
-) -> list[tuple[InterfacePlan, Address]]:
-    if source is None:
-        return candidates
-    ranked: list[tuple[tuple[bool, bool, int, int], tuple[InterfacePlan, Address]]] = []
-    for interface, address in candidates:
-        way = planned_way(source, address)
-        if way is not None:
-            link = plan.link(interface.link) if interface.link else None
-            management = link.management if link else False
-            ranked.append(((way.prefix == 0, management, -way.prefix, way.metric), (interface, address)))
-    best = min((rank for rank, _ in ranked), default=None)
-    return [candidate for rank, candidate in ranked if rank == best]
 
 
 def _candidates(spot: Spot, family: Family | None) -> list[tuple[InterfacePlan, Address]]:

@@ -3,76 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from pytest_sonemu.planning.addressing import Addressing
-from pytest_sonemu.planning.plan import Address, Network, RoutePlan
-from pytest_sonemu.planning.wiring import Port, Wiring
+from pytest_sonemu.planning.plan import Address, EndpointPlan, LinkPlan
+from pytest_sonemu.planning.walking import Walker
 
 LOOPBACK = IPv4Address("127.0.0.1")
 # What Debian writes for a machine's own name where it has no address.
 _OWN_NAME_WITHOUT_ADDRESS = IPv4Address("127.0.1.1")
 
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """An addressed interface as the names see it."""
-
-    segment: str
-    management: bool
-    address: IPv4Address
+HostsTable = tuple[tuple[str, Address], ...]
 
 
-def hosts_tables(
-    wiring: Wiring, addressing: Addressing, routes: Mapping[str, Sequence[RoutePlan]]
-) -> dict[str, tuple[tuple[str, Address], ...]]:
-    """Endpoint -> its (name, address) pairs: itself and `localhost` first.
+def hosts_tables(endpoints: Sequence[EndpointPlan], links: Sequence[LinkPlan]) -> Mapping[str, HostsTable]:
+    """Endpoint -> its (name, address) pairs: itself and `localhost` first, then the others.
 
-    A name stands for the address on a data link that both share, else for the one that a route leads
-    to (the nearest), else for the one on a shared management link, else for the first there is.
+    A name stands for the address that a probe would go to (`Walker.meant`), in each family; where that
+    leaves several, or none can be reached, for the first data interface's.
     """
-    known = {endpoint: _known(wiring, addressing, ports) for endpoint, ports in wiring.ports.items()}
-    segment_of: dict[Network, str] = {
-        network: segment.lead.id
-        for segment in wiring.segments
-        for network in addressing.subnets[segment.lead.id]
-    }
-    tables: dict[str, tuple[tuple[str, Address], ...]] = {}
-    for endpoint, own in known.items():
-        ordered = sorted(own, key=lambda one: one.management)
-        rows: list[tuple[str, Address]] = [
-            ("localhost", LOOPBACK),
-            (endpoint, ordered[0].address if ordered else _OWN_NAME_WITHOUT_ADDRESS),
-        ]
-        shared = {one.segment for one in own}
-        reached = [segment_of.get(route.destination, "") for route in routes.get(endpoint, ())]
-        nearness = {segment: rank for rank, segment in enumerate(reached)}
-        for other, theirs in known.items():
-            if other != endpoint and theirs:
-                rows.append((other, _choose(theirs, shared, nearness)))
-        tables[endpoint] = tuple(rows)
+    walker = Walker(endpoints, links)
+    known = {endpoint.id: _families(walker, endpoint) for endpoint in endpoints}
+    tables: dict[str, HostsTable] = {}
+    for endpoint in endpoints:
+        rows: list[tuple[str, Address]] = [("localhost", LOOPBACK)]
+        rows += [(endpoint.id, walker.candidate(family[0])[1]) for family in known[endpoint.id]]
+        if len(rows) == 1:
+            rows.append((endpoint.id, _OWN_NAME_WITHOUT_ADDRESS))
+        for other, families in known.items():
+            if other != endpoint.id:
+                for family in families:
+                    chosen = walker.choose(endpoint, family) or family
+                    rows.append((other, walker.candidate(chosen[0])[1]))
+        tables[endpoint.id] = tuple(rows)
     return tables
 
 
-def _known(wiring: Wiring, addressing: Addressing, ports: Sequence[Port]) -> list[_Known]:
-    found = []
-    for port in ports:
-        address = addressing.of(port)
-        if address is not None:
-            found.append(_Known(wiring.segment_of[port.key].lead.id, port.management, address.ip))
-    return found
-
-
-def _choose(theirs: Sequence[_Known], shared: set[str], nearness: Mapping[str, int]) -> IPv4Address:
-    data = [one for one in theirs if not one.management]
-    for one in data:
-        if one.segment in shared:
-            return one.address
-    routed = [one for one in data if one.segment in nearness]
-    if routed:
-        return min(routed, key=lambda one: nearness[one.segment]).address
-    for one in theirs:
-        if one.segment in shared:
-            return one.address
-    return (data or theirs)[0].address
+def _families(walker: Walker, endpoint: EndpointPlan) -> list[list[int]]:
+    """An endpoint's addresses, IPv4 and IPv6 apart, data before management."""
+    numbers = sorted(walker.numbers_of(endpoint), key=walker.is_management)
+    parts = [[one for one in numbers if walker.candidate(one)[1].version == version] for version in (4, 6)]
+    return [part for part in parts if part]

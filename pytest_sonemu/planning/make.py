@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network
 
 from pytest_sonemu.descriptors.model import NetworkFunction, NetworkService, Unit
@@ -76,7 +77,6 @@ def make_plan(
     )
     link_mtu = {link.id: link.mtu for link in links}
     containers = _containers(service, topology, bed, options, images, allocations)
-    hosts = hosts_tables(wiring, addressing, routing.routes)
     vnf_ids = {function.id for function in service.functions}
     endpoints = tuple(
         EndpointPlan(
@@ -95,19 +95,19 @@ def make_plan(
             routes=routing.routes.get(endpoint, ()),
             barriers=_barriers(endpoint, ports, addressing, routing),
             sysctls=_sysctls(endpoint, routing, options, is_vnf=endpoint in vnf_ids),
-            hosts=hosts[endpoint],
             container=containers.get(endpoint),
             transparent=endpoint in wiring.transparent,
         )
         for endpoint, ports in wiring.ports.items()
     )
+    hosts = hosts_tables(endpoints, links)
     return DeploymentPlan(
         bed=bed,
         instance=_instance_name(instance or service.name, allocations),
         number=number,
         service=service.name,
         address_plan=address_plan.name,
-        endpoints=endpoints,
+        endpoints=tuple(replace(endpoint, hosts=hosts[endpoint.id]) for endpoint in endpoints),
         links=links,
         paths=tuple(PathPlan(path.id, tuple(str(ref) for ref in path.references)) for path in service.paths),
         warnings=(*wiring.warnings, *addressing.warnings, *routing.warnings),

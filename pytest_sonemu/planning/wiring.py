@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 
 from pytest_sonemu.descriptors.model import (
+    MANAGEMENT_NAMES,
     ConnectionPoint,
     NetworkFunction,
     NetworkService,
@@ -25,9 +26,6 @@ from pytest_sonemu.planning.plan import EndpointKind, LinkKind
 
 PortKey = tuple[str, str]
 """Endpoint id and connection point id."""
-
-# The first vocabulary has no type for points of management: there the name tells.
-_MANAGEMENT_NAMES = frozenset({"mgmt", "management"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +228,7 @@ def _is_management(
             ):
                 return True
             points.append(ref.point)
-    return bool(points) and all(point.lower() in _MANAGEMENT_NAMES for point in points)
+    return bool(points) and all(point.lower() in MANAGEMENT_NAMES for point in points)
 
 
 def _links_of_points(links: Iterable[VirtualLink]) -> dict[PortKey, str]:

@@ -26,6 +26,19 @@ def test_a_chain_may_end_in_a_vnf_of_one_interface() -> None:
         NetworkService.chain("input")
 
 
+def test_a_chain_keeps_off_interfaces_of_management() -> None:
+    named = NetworkFunction("a", image="a", interfaces=["mgmt", "input", "output"])
+    typed = NetworkFunction(
+        "b", connection_points=(ConnectionPoint("data"), ConnectionPoint("ctrl", type="management"))
+    )
+    service = NetworkService.chain("in", named, typed)
+    assert [str(end) for link in service.links for end in link.references] == [
+        "in", "a:input", "a:output", "b:data",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"no interface for data to pass in a chain \(there are: mgmt\)"):
+        NetworkService.chain("in", NetworkFunction("a", interfaces=["mgmt"]))
+
+
 def test_short_notation_declares_saps_by_using_them() -> None:
     vnfs = [NetworkFunction("lb", image="lb", interfaces=["front", "back"]), NetworkFunction("w", image="w")]
     service = NetworkService.of(
