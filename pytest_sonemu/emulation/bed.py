@@ -175,6 +175,7 @@ class Bed:
                     for link in instance.plan.links
                     for subnet in link.subnets
                 ),
+                used=tuple(use for instance in instances for use in instance.plan.uses()),
             )
             notes = tuple(self._notes)
         return BedState(allocations, tuple(instance.state() for instance in instances), notes)

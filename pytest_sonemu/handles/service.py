@@ -14,7 +14,7 @@ from pytest_sonemu.handles.results import ConnectResult, PingResult
 from pytest_sonemu.handles.sap import Host, Sap
 from pytest_sonemu.handles.targets import Place, find_spot
 from pytest_sonemu.handles.undo import UndoFailure, UndoStack
-from pytest_sonemu.handles.vnf import Vnf
+from pytest_sonemu.handles.vnf import Vnf, VnfOfUnits
 from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan
 
 _Handle = TypeVar("_Handle")
@@ -60,7 +60,13 @@ class Service:
     @property
     def vnfs(self) -> dict[str, Vnf]:
         """The VNFs by their vnf_id, in the descriptor's order."""
-        return {plan.id: Vnf(self._core, plan, self._undo) for plan in self._of_kind("vnf")}
+        found: dict[str, Vnf] = {}
+        for plan in self._of_kind("vnf"):
+            if plan.unit_of is None:
+                found[plan.id] = Vnf(self._core, plan, self._undo)
+            elif plan.unit_of not in found:
+                found[plan.unit_of] = VnfOfUnits(self._core, plan.unit_of, self._undo)
+        return found
 
     @property
     def saps(self) -> dict[str, Sap]:
@@ -73,16 +79,19 @@ class Service:
         return {plan.id: Link(self._core, plan, self._undo) for plan in self.plan.links}
 
     def vnf(self, vnf_id: str) -> Vnf:
-        """A VNF. Raises NotFoundError with those there are, nearest first."""
-        return _pick("VNF", vnf_id, self.vnfs)
+        """A VNF, or a unit of one that has several ("fw.vdu01"). Raises NotFoundError, nearest first."""
+        vnfs = self.vnfs
+        units = {plan.id: Vnf(self._core, plan, self._undo) for plan in self._of_kind("vnf") if plan.unit_of}
+        return _pick("VNF", vnf_id, {**units, **vnfs})
 
     def sap(self, sap_id: str) -> Sap:
         """A SAP. Raises NotFoundError."""
         return _pick("SAP", sap_id, self.saps)
 
     def link(self, link_id: str) -> Link:
-        """A virtual link. Raises NotFoundError."""
-        return _pick("virtual link", link_id, self.links)
+        """A virtual link, by any of the ids that the descriptor has for it. Raises NotFoundError."""
+        found = self.plan.link(link_id)
+        return _pick("virtual link", found.id if found is not None else link_id, self.links)
 
     def endpoint(self, place: Place) -> Endpoint:
         """The VNF, SAP or host that a text ("fw", "fw:input"), a handle or an address means."""

@@ -48,22 +48,22 @@ def label(endpoint: EndpointPlan, interface: InterfacePlan) -> str:
 def stations(plan: DeploymentPlan) -> dict[str, Station]:
     """Every outer end of an instance by its name in the fabric."""
     macs = {
-        interface.outer: interface.mac.lower()
+        (endpoint.id, interface.name): interface.mac.lower()
         for endpoint in plan.endpoints
         for interface in endpoint.interfaces
     }
-    strangers: dict[str, frozenset[str]] = {}
+    strangers: dict[tuple[str, str], frozenset[str]] = {}
     for link in plan.links:
         for end in link.ends:
-            known = {macs[other.outer] for other in link.ends if other.outer in macs}
-            others = frozenset(known - {macs.get(end.outer)})
-            strangers[end.outer] = strangers.get(end.outer, frozenset()) | others
+            own = (end.endpoint, end.interface)
+            others = {macs[other.endpoint, other.interface] for other in link.ends} - {macs[own]}
+            strangers[own] = strangers.get(own, frozenset()) | others
     return {
         interface.outer: Station(
             endpoint.id,
             label(endpoint, interface),
             interface.link,
-            strangers.get(interface.outer, frozenset()),
+            strangers.get((endpoint.id, interface.name), frozenset()),
         )
         for endpoint in plan.endpoints
         for interface in endpoint.interfaces

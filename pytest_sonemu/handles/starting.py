@@ -12,6 +12,7 @@ from pytest_sonemu.errors import SonemuError
 from pytest_sonemu.handles.core import BedCore, InstanceCore
 from pytest_sonemu.planning.make import make_plan
 from pytest_sonemu.planning.option_models import ServiceOptions, merge
+from pytest_sonemu.planning.units import flatten
 from pytest_sonemu.topology.model import Topology
 
 if TYPE_CHECKING:
@@ -37,21 +38,20 @@ class Wanted:
 
         image_map = {**topology.images, **self.options.images}
         requests = []
-        for function in self.service.functions:
-            own = self.options.vnf(function.id)
-            for unit in function.units:
-                key = function.id if len(function.units) == 1 else f"{function.id}.{unit.id}"
-                requests.append(
-                    ImageRequest(
-                        key=key,
-                        unit=unit,
-                        image=own.image,
-                        build=own.build,
-                        command=own.command,
-                        image_map=image_map,
-                        files=self.files if self.files is not None else {},
-                    )
+        flat = flatten(self.service, self.options)
+        for function in flat.service.functions:
+            own = flat.options.vnf(function.id)
+            requests.append(
+                ImageRequest(
+                    key=function.id,
+                    unit=function.units[0],
+                    image=own.image,
+                    build=own.build,
+                    command=own.command,
+                    image_map=image_map,
+                    files=self.files if self.files is not None else {},
                 )
+            )
         sites = {site.name: site.image for site in topology.saps}
         for sap in self.service.saps:
             image = self.options.sap(sap.id).image or sites.get(sap.id)
@@ -116,7 +116,8 @@ def start(bed: BedCore, wish: Wanted, progress: Progress | None = None) -> Insta
         ),
         say,
     )
-    core = InstanceCore(bed, plan, wish.options, wish.path, wish.service.origin)
+    options = flatten(wish.service, wish.options).options
+    core = InstanceCore(bed, plan, options, wish.path, wish.service.origin)
     bed.add(core)
     try:
         wait_until_ready(core)

@@ -5,7 +5,7 @@ Pure: nothing is asked from a kernel.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal, Protocol
@@ -71,10 +71,14 @@ def find_spot(plan: DeploymentPlan, place: Place) -> Spot:
     exact = plan.endpoint(text)
     if exact is not None:
         return Spot(exact)
+    if units := plan.units(text):
+        raise ProbeError(f"VNF '{text}' has several units; name one: {', '.join(unit.id for unit in units)}")
     for at in (at for at, letter in enumerate(text) if letter == ":"):
         endpoint = plan.endpoint(text[:at])
         if endpoint is not None:
             return Spot(endpoint, _interface(endpoint, text[at + 1 :]))
+        if units := plan.units(text[:at]):
+            return _spot_of_unit(text[:at], units, text[at + 1 :])
     raise NotFoundError("endpoint", text, (endpoint.id for endpoint in plan.endpoints))
 
 
@@ -92,6 +96,9 @@ def find_target(
     address = place if isinstance(place, Address) else _as_address(place)
     if address is not None:
         return Target(str(address), address, _owner(plan, address))
+    units = plan.units(place) if isinstance(place, str) and plan.endpoint(place) is None else ()
+    if units and source is not None:
+        return _unit_met(plan, units, source, family)
     spot = find_spot(plan, place)
     candidates = _candidates(spot, family)
     if not candidates:
@@ -141,6 +148,39 @@ def _ways(source: EndpointPlan, address: Address) -> Iterator[Way]:
     for route in source.routes:
         if address in route.destination:
             yield Way(route.interface, route.destination.prefixlen, route.metric, route.gateway)
+
+
+def _unit_met(
+    plan: DeploymentPlan, units: Sequence[EndpointPlan], source: EndpointPlan, family: Family | None
+) -> Target:
+    """A VNF of several units as a target: the unit at which packets from the source come in."""
+    found = [(Spot(unit), one) for unit in units for one in _candidates(Spot(unit), family)]
+    chosen = Walker.of(plan).meant(source, [one for _, one in found])
+    meant = [(spot, one) for spot, one in found if one in chosen]
+    if len(meant) != 1:
+        listing = ", ".join(f"{spot}:{interface.name} ({address})" for spot, (interface, address) in found)
+        raise ProbeError(
+            f"{units[0].unit_of} has several units, and the routes of {source.id} do not lead to just one of"
+            f" them; name one: {listing or ', '.join(unit.id for unit in units)}"
+        )
+    ((spot, (interface, address)),) = meant
+    return Target(str(spot), address, Spot(spot.endpoint, interface))
+
+
+def _spot_of_unit(vnf_id: str, units: Sequence[EndpointPlan], point: str) -> Spot:
+    """`fw:input` of a VNF of several units: the one unit that has that point."""
+    found = [
+        Spot(unit, interface)
+        for unit in units
+        for interface in unit.interfaces
+        if point in (interface.name, interface.connection_point)
+    ]
+    if len(found) > 1:
+        raise ProbeError(f"'{vnf_id}:{point}' is in several units; name one: {', '.join(map(str, found))}")
+    if not found:
+        known = [f"{unit.id}:{interface.connection_point}" for unit in units for interface in unit.interfaces]
+        raise NotFoundError(f"connection point of {vnf_id}", point, known)
+    return found[0]
 
 
 def _candidates(spot: Spot, family: Family | None) -> list[tuple[InterfacePlan, Address]]:

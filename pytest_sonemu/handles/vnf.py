@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_sonemu.emulation.protocol import ContainerState, VnfVerb
-from pytest_sonemu.errors import BedGoneError, EmulationError
+from pytest_sonemu.errors import BedGoneError, EmulationError, NotFoundError, ProbeError
+from pytest_sonemu.handles.core import InstanceCore
 from pytest_sonemu.handles.endpoint import Endpoint
 from pytest_sonemu.handles.results import CommandResult
-from pytest_sonemu.planning.plan import ContainerPlan
+from pytest_sonemu.handles.undo import UndoStack
+from pytest_sonemu.planning.plan import ContainerPlan, EndpointPlan
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -21,6 +23,19 @@ class Vnf(Endpoint):
     fw = service.vnf("fw")
     assert "drop" in fw.exec("nft list ruleset").stdout
     """
+
+    @property
+    def units(self) -> dict[str, Vnf]:
+        """The VNF's units by their ids; one that is a single container is its own only unit."""
+        return {self.id: self}
+
+    def unit(self, unit_id: str) -> Vnf:
+        """One unit, "vdu01" or "fw.vdu01". Raises NotFoundError."""
+        units = self.units
+        found = units.get(unit_id) or units.get(unit_id.removeprefix(f"{self.id}."))
+        if found is None:
+            raise NotFoundError(f"unit of {self.id}", unit_id, units)
+        return found
 
     @property
     def state(self) -> ContainerState:
@@ -149,3 +164,34 @@ class Vnf(Endpoint):
         if self._plan.container is None:
             raise EmulationError(f"{self.id} has no container")
         return self._plan.container
+
+
+class VnfOfUnits(Vnf):
+    """A VNF of several units. What is done is done to a unit:
+
+    service.vnf("fw").unit("vdu01").exec("ip route")
+    """
+
+    def __init__(self, core: InstanceCore, vnf_id: str, undo: UndoStack) -> None:
+        self._unit_plans = core.plan.units(vnf_id)
+        pops = ", ".join(dict.fromkeys(plan.pop for plan in self._unit_plans))
+        super().__init__(core, EndpointPlan(vnf_id, "vnf", pops), undo)
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("_") and name not in _WITHOUT_A_UNIT:
+            known = ", ".join(f"'{self.id}.{unit}'" for unit in self.units)
+            raise ProbeError(f"VNF '{self.id}' has several units; name one of: {known}")
+        return super().__getattribute__(name)
+
+    def __repr__(self) -> str:
+        return f"<Vnf {self.id} in {self.pop}: units {', '.join(self.units)}>"
+
+    @property
+    def units(self) -> dict[str, Vnf]:
+        return {
+            plan.id.removeprefix(f"{self.id}."): Vnf(self._core, plan, self._undo)
+            for plan in self._unit_plans
+        }
+
+
+_WITHOUT_A_UNIT = frozenset({"id", "pop", "units", "unit"})

@@ -89,7 +89,7 @@ def give_addresses(
     # A VNF may see this instance's static networks beside those of the pool.
     avoided = [network for networks in static.values() for network in networks]
     avoided += [network for network in taken if isinstance(network, IPv4Network)]
-    numbers = _Numbers(plan, wires, avoided)
+    numbers = _Numbers(plan, segments, wires, avoided)
 
     addresses: dict[PortKey, tuple[IPv4Interface, ...]] = {}
     subnets: dict[str, tuple[IPv4Network, ...]] = {}
@@ -121,7 +121,13 @@ def _in_numbering_order(segments: Iterable[Segment]) -> list[Segment]:
 class _Numbers:
     """The next subnet for a segment: by its place among its kind, or the lowest free one of the pool."""
 
-    def __init__(self, plan: AddressPlan, wires: Sequence[Wire], avoided: Iterable[IPv4Network]) -> None:
+    def __init__(
+        self,
+        plan: AddressPlan,
+        segments: Sequence[Segment],
+        wires: Sequence[Wire],
+        avoided: Iterable[IPv4Network],
+    ) -> None:
         self._plan = plan
         self._exact = set(avoided)
         # Others than the pool's own may overlap a subnet without being the same.
@@ -129,6 +135,8 @@ class _Numbers:
         lines = [wire for wire in wires if wire.link.connectivity == "E-Line"]
         lines.sort(key=lambda wire: wire.has_sap)
         lans = [wire for wire in wires if wire.link.connectivity != "E-Line"]
+        # E-Lines that became a LAN are numbered after those that were written as one.
+        lans += [s.lead for s in segments if s.kind != "E-Line" and s.lead.link.connectivity == "E-Line"]
         self._place = {wire.id: number for own in (lines, lans) for number, wire in enumerate(own)}
         self._pools: dict[str, Iterator[IPv4Network]] = {
             "line": self._free(plan.line),

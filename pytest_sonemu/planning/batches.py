@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
-from pytest_sonemu.planning.plan import DeploymentPlan, EndpointKind, EndpointPlan, InterfacePlan, LinkPlan
+from pytest_sonemu.planning.plan import (
+    DeploymentPlan,
+    EndpointKind,
+    EndpointPlan,
+    InterfacePlan,
+    LinkPlan,
+    Split,
+)
 
 # With 65535 the fabric never is the narrow place: jumbo and QinQ frames pass.
 OUTER_MTU = 65535
@@ -85,14 +92,19 @@ def fabric_batches(
     fresh = {interface.outer for endpoint in chosen for interface in endpoint.interfaces}
     group = plan.number
     lines: list[str] = []
+    arms = {arm.end for split in plan.splits for arm in split.arms}
     if endpoints is None:
-        lines += _bridges(plan.links, group)
+        lines += _bridges(plan, group)
         lines += _joints(plan.links, group)
+        lines += _arms(plan.splits, group)
     for endpoint in chosen:
         lines += [_pair(interface, namespace_of(endpoint.id), group) for interface in endpoint.interfaces]
-    lines += _members(plan.links, fresh)
-    lines += [f"link set dev {outer} up" for outer in sorted(fresh)]
-    redirects = [line for link in plan.links for line in _redirects(link, fresh, present)]
+    # Arms are made once and stay, whatever becomes of the interface behind them.
+    new = fresh | arms if endpoints is None else fresh
+    there = (arms - new).union(end.outer for link in plan.links for end in link.ends if end.outer in present)
+    lines += _members(plan, new)
+    lines += [f"link set dev {outer} up" for outer in sorted(new)]
+    redirects = [line for link in plan.links for line in _redirects(link, new, there)]
     batches = [Batch("ip", tuple(lines), "links")] if lines else []
     return batches + ([Batch("tc", tuple(redirects), "E-Lines")] if redirects else [])
 
@@ -135,49 +147,68 @@ def _pair(interface: InterfacePlan, namespace: str, group: int) -> str:
     )
 
 
-def _bridges(links: Iterable[LinkPlan], group: int) -> list[str]:
+def _bridges(plan: DeploymentPlan, group: int) -> list[str]:
     lines = []
-    for link in links:
-        for bridge in link.bridges:
-            lines.append(
-                f"link add {bridge.name} group {group} type bridge"
-                f" stp_state 0 mcast_snooping 0 group_fwd_mask {_BRIDGE_GROUPS}"
-            )
-            lines.append(f"link set dev {bridge.name} mtu {OUTER_MTU} up")
+    names = [bridge.name for link in plan.links for bridge in link.bridges]
+    for name in (*names, *(split.bridge for split in plan.splits)):
+        lines.append(
+            f"link add {name} group {group} type bridge"
+            f" stp_state 0 mcast_snooping 0 group_fwd_mask {_BRIDGE_GROUPS}"
+        )
+        lines.append(f"link set dev {name} mtu {OUTER_MTU} up")
     return lines
 
 
 def _joints(links: Iterable[LinkPlan], group: int) -> list[str]:
     lines = []
     for link in links:
-        ports = {port: bridge.name for bridge in link.bridges for port in bridge.ports}
+        bridges = {port: bridge for bridge in link.bridges for port in bridge.ports}
         for joint in link.joints:
-            lines.append(
-                f"link add {joint.a} mtu {OUTER_MTU} group {group} type veth"
-                f" peer name {joint.b} mtu {OUTER_MTU} group {group}"
-            )
+            lines.append(_fabric_pair(joint.a, joint.b, group))
             for end in (joint.a, joint.b):
-                lines += _port(end, ports[end])
+                lines += _port(end, bridges[end].name, isolated=end in bridges[end].isolated)
                 lines.append(f"link set dev {end} up")
     return lines
 
 
-def _members(links: Iterable[LinkPlan], fresh: Container[str]) -> list[str]:
-    joint_ends = {end for link in links for joint in link.joints for end in (joint.a, joint.b)}
-    return [
+def _arms(splits: Iterable[Split], group: int) -> list[str]:
+    lines = []
+    for split in splits:
+        for arm in split.arms:
+            lines.append(_fabric_pair(arm.port, arm.end, group))
+            lines += _port(arm.port, split.bridge, isolated=True)
+            lines.append(f"link set dev {arm.port} up")
+    return lines
+
+
+def _fabric_pair(a: str, b: str, group: int) -> str:
+    return f"link add {a} mtu {OUTER_MTU} group {group} type veth peer name {b} mtu {OUTER_MTU} group {group}"
+
+
+def _members(plan: DeploymentPlan, new: Container[str]) -> list[str]:
+    """The outer ends and arms that are new, each in the bridge it belongs to."""
+    joint_ends = {end for link in plan.links for joint in link.joints for end in (joint.a, joint.b)}
+    lines = [
         line
-        for link in links
+        for link in plan.links
         for bridge in link.bridges
         for port in bridge.ports
-        if port in fresh and port not in joint_ends
-        for line in _port(port, bridge.name)
+        if port in new and port not in joint_ends
+        for line in _port(port, bridge.name, isolated=port in bridge.isolated)
+    ]
+    return lines + [
+        line
+        for split in plan.splits
+        if split.outer in new
+        for line in _port(split.outer, split.bridge, isolated=False)
     ]
 
 
-def _port(name: str, bridge: str) -> list[str]:
+def _port(name: str, bridge: str, *, isolated: bool) -> list[str]:
+    apart = " isolated on" if isolated else ""
     return [
         f"link set dev {name} master {bridge}",
-        f"link set dev {name} type bridge_slave group_fwd_mask {_PORT_GROUPS}",
+        f"link set dev {name} type bridge_slave group_fwd_mask {_PORT_GROUPS}{apart}",
     ]
 
 

@@ -8,7 +8,7 @@ from itertools import count
 from pytest_sonemu.descriptors.model import VirtualLink
 from pytest_sonemu.errors import PlanningError
 from pytest_sonemu.planning import names
-from pytest_sonemu.planning.plan import Bridge, Joint, LinkEnd, LinkPlan, Network
+from pytest_sonemu.planning.plan import Arm, Bridge, Joint, LinkEnd, LinkKind, LinkPlan, Network, Split
 from pytest_sonemu.planning.realisation import realisation_of, require_realisable
 from pytest_sonemu.planning.ways import Hop, Ways
 from pytest_sonemu.topology.model import PopLink, Topology
@@ -20,27 +20,29 @@ Station = LinkEnd
 
 
 class LinkPlanner:
-    """Plans the links of one instance; it counts the instance's bridges and joints."""
+    """Plans the links of one instance; it counts the instance's bridges, joints and arms."""
 
     def __init__(self, topology: Topology, number: int) -> None:
         self._topology, self._number = topology, number
         self._ways = Ways(topology)
-        self._bridges, self._joints = count(1), count(1)
+        self._bridges, self._joints, self._arms = count(1), count(1), count(1)
 
     def plan(
         self,
         link: VirtualLink,
         ends: Sequence[Station],
         *,
+        root: Station | None = None,
         subnets: tuple[Network, ...] = (),
         management: bool = False,
         mtu: int | None = None,
     ) -> LinkPlan:
-        """One virtual link. `mtu` is what the service asks for where the link says nothing."""
+        """One virtual link; `root` is that of an E-Tree. `mtu` is what the service asks for where the link
+        says nothing."""
         asked = link.mtu if link.mtu is not None else mtu
         if link.connectivity == "E-Line":
             return self._plan_line(link.id, ends, subnets, management, asked)
-        return self.plan_lan(link.id, ends, subnets=subnets, management=management, mtu=asked)
+        return self.plan_lan(link.id, ends, root=root, subnets=subnets, management=management, mtu=asked)
 
     def _plan_line(
         self,
@@ -70,12 +72,20 @@ class LinkPlanner:
         link_id: str,
         ends: Sequence[Station],
         *,
+        root: Station | None = None,
         subnets: tuple[Network, ...] = (),
         management: bool = False,
         mtu: int | None = None,
     ) -> LinkPlan:
-        """An E-LAN: a bridge in each PoP of the tree that joins its members, a joint per PoP link."""
-        pops, hops = self._ways.spanning([end.pop for end in ends], f"E-LAN '{link_id}'")
+        """An E-LAN: a bridge in each PoP of the tree that joins its members, a joint per PoP link.
+
+        With `root` an E-Tree: the PoPs' tree begins at the root's, and in each bridge all ports but the
+        one towards the root are isolated. So what comes from a leaf, of whatever PoP, goes on towards
+        the root and nowhere else.
+        """
+        kind: LinkKind = "E-LAN" if root is None else "E-Tree"
+        members = [end.pop for end in ends]
+        pops, hops = self._ways.spanning([root.pop, *members] if root else members, f"{kind} '{link_id}'")
         way = [hop.link for hop in hops]
         realisation = realisation_of(self._topology, way)
         require_realisable(realisation, link_id, way)
@@ -86,21 +96,41 @@ class LinkPlanner:
         for joint in joints:
             ports[joint.pop_a].append(joint.a)
             ports[joint.pop_b].append(joint.b)
+        # In every PoP just one port leads to the root: the root itself, or the joint by which it was reached.
+        upward = {root.outer if root else ""}
+        upward.update(
+            joint.b if joint.pop_b == hop.target else joint.a for hop, joint in zip(hops, joints, strict=True)
+        )
         return LinkPlan(
             id=link_id,
-            kind="E-LAN",
+            kind=kind,
             realisation=realisation,
             ends=tuple(ends),
             pop_links=tuple(hop.link.name for hop in hops),
             bridges=tuple(
-                Bridge(names.bridge(self._number, next(self._bridges)), pop, tuple(own))
+                Bridge(
+                    names.bridge(self._number, next(self._bridges)),
+                    pop,
+                    tuple(own),
+                    isolated=tuple(port for port in own if port not in upward) if root else (),
+                )
                 for pop, own in ports.items()
             ),
             joints=tuple(joints),
             subnets=subnets,
             management=management,
             mtu=_mtu(link_id, way, mtu),
+            root=root,
         )
+
+    def split(self, endpoint: str, interface: str, outer: str, pop: str, links: Sequence[str]) -> Split:
+        """The bridge of an interface that is in several links, with an arm for each of them."""
+        arms = []
+        for link in links:
+            port, end = names.arm_ends(self._number, next(self._arms))
+            arms.append(Arm(link, port, end))
+        bridge = names.bridge(self._number, next(self._bridges))
+        return Split(endpoint, interface, outer, pop, bridge, tuple(arms))
 
     def _joint(self, hop: Hop) -> Joint:
         """The pair on one PoP link; its `a` stands where the topology's link has its `a`."""

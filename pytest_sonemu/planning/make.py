@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network
 
 from pytest_sonemu.descriptors.model import NetworkFunction, NetworkService, Unit
 from pytest_sonemu.errors import CapabilityError, PlanningError, did_you_mean
 from pytest_sonemu.planning import names
-from pytest_sonemu.planning.addressing import ADDRESS_PLANS, Addressing, give_addresses
+from pytest_sonemu.planning.addressing import ADDRESS_PLANS, give_addresses
 from pytest_sonemu.planning.containers import plan_container
 from pytest_sonemu.planning.hosts import LOOPBACK, hosts_tables
-from pytest_sonemu.planning.links import USUAL_MTU, LinkPlanner, Station
+from pytest_sonemu.planning.interfaces import Interfaces, barriers
+from pytest_sonemu.planning.links import LinkPlanner, Station
 from pytest_sonemu.planning.options import EVERY_VNF, ServiceOptions, VnfOptions
-from pytest_sonemu.planning.placement import checked_pop, place_functions, place_saps
+from pytest_sonemu.planning.placement import checked_pop, place_saps, place_units
 from pytest_sonemu.planning.plan import (
     Allocations,
-    BarrierPlan,
     ContainerPlan,
     DeploymentPlan,
     EndpointPlan,
@@ -27,7 +27,8 @@ from pytest_sonemu.planning.plan import (
     PathPlan,
 )
 from pytest_sonemu.planning.routes import Routing, plan_routes
-from pytest_sonemu.planning.wiring import Port, PortKey, wire_service
+from pytest_sonemu.planning.units import flatten, option_ids
+from pytest_sonemu.planning.wiring import wire_service
 from pytest_sonemu.topology.model import Topology
 
 TOPOLOGY_INSTANCE = "topology"
@@ -48,12 +49,14 @@ def make_plan(
 ) -> DeploymentPlan:
     """The plan of one more instance of `service` in a bed. The same arguments give the same plan.
 
-    `images` is keyed by vnf_id (and SAP id, for a SAP with an image). `instance` names it; None: after
-    the service. Raises PlanningError, PlacementError, CapabilityError.
+    `images` is keyed by vnf_id (`<vnf_id>.<unit_id>` for one of several units, SAP id for a SAP with an
+    image). `instance` names it; None: after the service. Raises PlanningError, PlacementError,
+    CapabilityError.
     """
     _check_options(service, topology, options)
-    _check_units(service)
-    pops = place_functions(service, topology, options)
+    flat = flatten(service, options)
+    pops = place_units(service, flat, topology, options, allocations.used)
+    paths, service, options = service.paths, flat.service, flat.options
     pops.update(place_saps(service, topology, options, pops))
     wiring = wire_service(service, options)
     address_plan = ADDRESS_PLANS[options.address_plan]
@@ -61,17 +64,19 @@ def make_plan(
     routing = plan_routes(wiring, addressing, service.paths, options)
 
     number = allocations.next_number
-    every_port = [port for ports in wiring.ports.values() for port in ports]
-    indices = {port.key: index for index, port in enumerate(every_port, start=1)}
-    outers = {key: names.outer_end(number, index) for key, index in indices.items()}
     planner = LinkPlanner(topology, number)
+    interfaces = Interfaces(wiring, number, planner, pops)
     links = tuple(
-        planner.plan(
-            wire.link,
-            [Station(port.endpoint, port.name, outers[port.key], pops[port.endpoint]) for port in wire.ports],
-            subnets=addressing.subnets[wire.id],
-            management=wire.management,
-            mtu=options.mtu,
+        replace(
+            planner.plan(
+                wire.link,
+                [interfaces.station(port) for port in wire.ports],
+                root=interfaces.station(wire.root) if wire.root is not None else None,
+                subnets=addressing.subnets[wire.id],
+                management=wire.management,
+                mtu=options.mtu,
+            ),
+            aliases=wire.aliases,
         )
         for wire in wiring.wires
     )
@@ -83,20 +88,15 @@ def make_plan(
             id=endpoint,
             kind="vnf" if endpoint in vnf_ids else "sap",
             pop=pops[endpoint],
-            interfaces=_interfaces(
-                number,
-                ports,
-                outers,
-                indices,
-                addressing,
-                link_mtu,
-                options.vnf(endpoint).mtu if endpoint in vnf_ids else None,
+            interfaces=interfaces.of(
+                endpoint, addressing, link_mtu, options.vnf(endpoint).mtu if endpoint in vnf_ids else None
             ),
             routes=routing.routes.get(endpoint, ()),
-            barriers=_barriers(endpoint, ports, addressing, routing),
             sysctls=_sysctls(endpoint, routing, options, is_vnf=endpoint in vnf_ids),
             container=containers.get(endpoint),
+            barriers=barriers(ports, addressing, routing),
             transparent=endpoint in wiring.transparent,
+            unit_of=flat.vnf_of.get(endpoint),
         )
         for endpoint, ports in wiring.ports.items()
     )
@@ -109,8 +109,9 @@ def make_plan(
         address_plan=address_plan.name,
         endpoints=tuple(replace(endpoint, hosts=hosts[endpoint.id]) for endpoint in endpoints),
         links=links,
-        paths=tuple(PathPlan(path.id, tuple(str(ref) for ref in path.references)) for path in service.paths),
+        paths=tuple(PathPlan(path.id, tuple(str(ref) for ref in path.references)) for path in paths),
         warnings=(*wiring.warnings, *addressing.warnings, *routing.warnings),
+        splits=tuple(interfaces.splits.values()),
     )
 
 
@@ -176,15 +177,15 @@ def make_hosts_plan(topology: Topology, bed: str, allocations: Allocations) -> D
 def _check_options(service: NetworkService, topology: Topology, options: ServiceOptions) -> None:
     """Options that name what does not exist, or what this version cannot do."""
     for kind, named, ids in (
-        ("vnfs", options.vnfs, {function.id for function in service.functions}),
+        ("vnfs", options.vnfs, option_ids(service.functions)),
         ("saps", options.saps, {sap.id for sap in service.saps}),
     ):
         for name in named:
-            if name not in ids and not (kind == "vnfs" and name == EVERY_VNF):
+            if name not in ids:
                 what = "VNF" if kind == "vnfs" else "SAP"
                 raise PlanningError(
                     f"options: service '{service.name}' has no {what} '{name}'{did_you_mean(name, ids)};"
-                    f" there are: {', '.join(sorted(ids)) or 'none'}"
+                    f" there are: {', '.join(sorted(ids - {EVERY_VNF})) or 'none'}"
                 )
     if options.ipv6:
         raise CapabilityError(
@@ -203,17 +204,6 @@ def _check_options(service: NetworkService, topology: Topology, options: Service
             raise CapabilityError(
                 f"SAP '{sap.id}': a way out of the bed (uplink: {uplink}) is not realised by this version"
                 " yet; leave it out"
-            )
-
-
-def _check_units(service: NetworkService) -> None:
-    for function in service.functions:
-        if len(function.units) > 1:
-            listing = ", ".join(unit.id for unit in function.units)
-            place = f" ({function.place})" if function.place else ""
-            raise CapabilityError(
-                f"VNF '{function.id}'{place} has {len(function.units)} units ({listing});"
-                " VNFs of several containers are not realised by this version yet"
             )
 
 
@@ -241,51 +231,6 @@ def _containers(
         taken.add(container.name)
         containers[function.id] = container
     return containers
-
-
-def _interfaces(
-    number: int,
-    ports: Sequence[Port],
-    outers: Mapping[PortKey, str],
-    indices: Mapping[PortKey, int],
-    addressing: Addressing,
-    link_mtu: Mapping[str, int],
-    mtu: int | None,
-) -> tuple[InterfacePlan, ...]:
-    return tuple(
-        InterfacePlan(
-            name=port.name,
-            connection_point=port.point,
-            outer=outers[port.key],
-            mac=port.mac or names.mac(number, indices[port.key]),
-            addresses=addressing.addresses.get(port.key, ()),
-            link=port.link,
-            mtu=mtu or (link_mtu[port.link] if port.link is not None else USUAL_MTU),
-            altname=names.alternative_name(port.point, port.name),
-        )
-        for port in ports
-    )
-
-
-def _barriers(
-    endpoint: str, ports: Sequence[Port], addressing: Addressing, routing: Routing
-) -> tuple[BarrierPlan, ...]:
-    """A VNF that forwards does so between the ports of its path, not into management or an E-LAN.
-
-    Forwarding is a switch of the whole kernel: without these a SAP reaches the management link
-    through the first VNF on its path.
-    """
-    if endpoint not in routing.forwarding:
-        return ()
-    passing = [port for port in ports if port.key in routing.crossed]
-    barriers: list[BarrierPlan] = []
-    for port in ports:
-        networks = {address.network for address in addressing.addresses.get(port.key, ())}
-        if port.key in routing.crossed or not networks:
-            continue
-        barriers.append(BarrierPlan(port.name))
-        barriers += [BarrierPlan(each.name, network) for each in passing for network in sorted(networks)]
-    return tuple(barriers)
 
 
 def _sysctls(

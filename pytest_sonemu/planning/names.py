@@ -93,6 +93,12 @@ def joint_ends(number: int, index: int) -> tuple[str, str]:
     return f"{name}a", f"{name}b"
 
 
+def arm_ends(number: int, index: int) -> tuple[str, str]:
+    """The pair between an interface's own bridge (the first) and one of its links."""
+    name = _fabric_name("s", number, index)
+    return f"{name}a", f"{name}b"
+
+
 def _fabric_name(letter: str, number: int, index: int) -> str:
     name = f"{letter}{number}.{index}"
     if len(name) >= LONGEST_NAME:

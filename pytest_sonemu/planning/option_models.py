@@ -98,15 +98,18 @@ class SapOptions:
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
-    """Options of one service. `vnfs` is keyed by vnf_id; `"*"` holds what counts for all of them.
+    """Options of one service. `vnfs` is keyed by vnf_id; `"*"` holds what counts for all of them, and
+    `<vnf_id>.<unit_id>` what counts for one unit of a VNF of several.
 
-    `images` maps image references, exact or with fnmatch patterns, to images to run instead.
+    `images` maps image references, exact or with fnmatch patterns, to images to run instead. PoPs that
+    declare a capacity are filled up to `overprovision` times that.
     """
 
     vnfs: Mapping[str, VnfOptions] = field(default_factory=dict)
     saps: Mapping[str, SapOptions] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
     placement: Placement = "round-robin"
+    overprovision: float = 1.0
     address_plan: AddressPlanName = "vim-emu"
     routes: Routes = "path"
     ipv6: bool = False
@@ -162,6 +165,11 @@ def merge(*options: ServiceOptions) -> ServiceOptions:
     for one in options:
         result = _merge_two(result, one)
     return result
+
+
+def merge_vnf_options(earlier: VnfOptions, later: VnfOptions) -> VnfOptions:
+    """One VNF's options; what `later` was given wins."""
+    return _merge_two(earlier, later)
 
 
 def _merge_two(earlier: _Options, later: _Options) -> _Options:

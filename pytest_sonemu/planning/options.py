@@ -29,6 +29,7 @@ from pytest_sonemu.planning.option_models import (
     vnf_option_names,
 )
 from pytest_sonemu.planning.plan import MountPlan
+from pytest_sonemu.planning.units import option_ids
 
 __all__ = [
     "ADDRESS_PLANS",
@@ -51,7 +52,7 @@ __all__ = [
 KeyPath = tuple[str, ...]
 Where = str | Callable[[KeyPath], Place | str]
 
-PLACEMENTS = ("round-robin", "first")
+PLACEMENTS = ("round-robin", "first", "least-delay", "capacity")
 ADDRESS_PLANS: tuple[AddressPlanName, ...] = ("vim-emu", "seed", "llcm")
 _ROUTES = ("all", "path", "none")
 
@@ -167,7 +168,7 @@ def restrict(options: ServiceOptions, service: NetworkService) -> ServiceOptions
     For settings that stand over several services (the command line's); elsewhere an id that does not
     exist is an error of the plan.
     """
-    vnf_ids = {EVERY_VNF, *(function.id for function in service.functions)}
+    vnf_ids = option_ids(service.functions)
     sap_ids = {sap.id for sap in service.saps}
     return replace(
         options,
@@ -398,6 +399,7 @@ _BY_NAME: dict[str, Callable[[Any], Any]] = {
     "uplink": _word,
     "images": _text_table,
     "placement": _placement,
+    "overprovision": _number,
     "address_plan": _address_plan,
 }
 _VNF_PARSERS = {name: _BY_NAME[name] for name in vnf_option_names()}

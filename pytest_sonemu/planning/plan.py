@@ -42,7 +42,8 @@ class InterfacePlan:
     """One interface of an endpoint.
 
     `name` is what the endpoint sees (its connection point's id wherever the kernel takes it),
-    `outer` the other end of the veth pair, in the fabric. `link` is the virtual link it is in, or None.
+    `outer` the other end of the veth pair, in the fabric. `link` is the virtual link it is in, or None;
+    one in several links has the others in `also_in`, and a `Split` in the plan.
     """
 
     name: str
@@ -53,6 +54,12 @@ class InterfacePlan:
     link: str | None = None
     mtu: int = 1500
     altname: str | None = None
+    also_in: tuple[str, ...] = ()
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """All the virtual links it is in, the one of its primary address first."""
+        return (self.link, *self.also_in) if self.link is not None else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +125,7 @@ class EndpointPlan:
     """A VNF (one unit), a SAP or a host: a network namespace with interfaces, with or without a container.
 
     `id` is what a test writes ("fw", "input"); `hosts` are the names that its /etc/hosts resolves.
+    `unit_of` is the vnf_id where it is one of a VNF's several units (`id` is then "fw.vdu01").
     """
 
     id: str
@@ -130,11 +138,15 @@ class EndpointPlan:
     container: ContainerPlan | None = None
     transparent: bool = False
     barriers: tuple[BarrierPlan, ...] = ()
+    unit_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LinkEnd:
-    """Where a virtual link is attached: a connection point, with the outer end that stands for it."""
+    """Where a virtual link is attached: a connection point, with what stands for it in the fabric.
+
+    `outer` is the interface's outer end, or, for an interface in several links, the `Arm.end` of this one.
+    """
 
     endpoint: str
     interface: str
@@ -159,11 +171,38 @@ class Joint:
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """An E-LAN's bridge in one PoP, with the outer ends and joint ends that are its ports."""
+    """An E-LAN's or E-Tree's bridge in one PoP, with the outer ends and joint ends that are its ports.
+
+    Those of the ports in `isolated` reach the others and not each other.
+    """
 
     name: str
     pop: str
     ports: tuple[str, ...]
+    isolated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """The veth pair between an interface's own bridge and one of its links: `port` in the bridge,
+    `end` in the link, where it does what an outer end does."""
+
+    link: str
+    port: str
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """An interface in several virtual links: its outer end is the plain port of a small bridge of its
+    own, each arm's port an isolated one, so that nothing passes from link to link."""
+
+    endpoint: str
+    interface: str
+    outer: str
+    pop: str
+    bridge: str
+    arms: tuple[Arm, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +210,8 @@ class LinkPlan:
     """One virtual link and how it is realised.
 
     `pop_links` names the PoP links on its way, in order for an E-Line. A direct E-Line has neither
-    bridges nor joints: its two outer ends are redirected into each other.
+    bridges nor joints: its two outer ends are redirected into each other. `root` is the end of an
+    E-Tree that reaches all others; `aliases` are other ids under which the descriptor has the same.
     """
 
     id: str
@@ -184,6 +224,8 @@ class LinkPlan:
     subnets: tuple[Network, ...] = ()
     management: bool = False
     mtu: int = 1500
+    root: LinkEnd | None = None
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,12 +249,35 @@ class DeploymentPlan:
     links: tuple[LinkPlan, ...]
     paths: tuple[PathPlan, ...] = ()
     warnings: tuple[str, ...] = ()
+    splits: tuple[Split, ...] = ()
 
     def endpoint(self, endpoint_id: str) -> EndpointPlan | None:
         return next((endpoint for endpoint in self.endpoints if endpoint.id == endpoint_id), None)
 
+    def uses(self) -> tuple[PopUse, ...]:
+        """What its containers take of the PoPs."""
+        return tuple(
+            PopUse(endpoint.pop, endpoint.container.cpu or 0.0, endpoint.container.memory or 0)
+            for endpoint in self.endpoints
+            if endpoint.container is not None
+        )
+
+    def units(self, vnf_id: str) -> tuple[EndpointPlan, ...]:
+        """The endpoints of a VNF of several units; empty for any other."""
+        return tuple(endpoint for endpoint in self.endpoints if endpoint.unit_of == vnf_id)
+
     def link(self, link_id: str) -> LinkPlan | None:
-        return next((link for link in self.links if link.id == link_id), None)
+        """A virtual link by its id, or by another id of the same circuit."""
+        return next((link for link in self.links if link_id == link.id or link_id in link.aliases), None)
+
+
+@dataclass(frozen=True, slots=True)
+class PopUse:
+    """What the limits of the containers in one PoP sum up to: `cpu` in cores, `memory` in bytes."""
+
+    pop: str
+    cpu: float = 0.0
+    memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,3 +289,4 @@ class Allocations:
     instances: tuple[str, ...] = ()
     container_names: tuple[str, ...] = ()
     networks: tuple[Network, ...] = ()
+    used: tuple[PopUse, ...] = ()

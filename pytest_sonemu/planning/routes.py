@@ -53,10 +53,10 @@ def plan_routes(
     forwarding: set[str] = set()
     crossed: set[PortKey] = set()
     if options.routes != "none":
-        forwarding |= {vnf_id for scheme in schemes for vnf_id, _ in scheme.crossings}
+        forwarding |= {key[0] for scheme in schemes for key in scheme.crossings}
         crossed |= {key for scheme in schemes for key in _ports_of(scheme.crossings)}
     if options.routes == "all":
-        forwarding |= {vnf_id for vnf_id, _ in everywhere.crossings}
+        forwarding |= {key[0] for key in everywhere.crossings}
         crossed |= set(_ports_of(everywhere.crossings))
 
     routes: dict[str, tuple[RoutePlan, ...]] = {}
@@ -65,7 +65,7 @@ def plan_routes(
         own = options.vnf(endpoint).routes if is_vnf else None
         asked: Routes = options.routes if own is None else own
         if own == "all":
-            forwarding |= {vnf_id for vnf_id, _ in everywhere.crossings if vnf_id == endpoint}
+            forwarding |= {key[0] for key in everywhere.crossings if key[0] == endpoint}
             crossed |= {key for key in _ports_of(everywhere.crossings) if key[0] == endpoint}
         if asked == "none":
             continue
@@ -187,36 +187,63 @@ def _along_path(wiring: Wiring, path: ForwardingPath) -> tuple[_Scheme, list[str
     """The crossings that a path names, and where its links do not carry it."""
     stations = [station for station in path.references if not _is_bare(wiring, station)]
     starts: dict[str, dict[PortKey, Port]] = {}
-    crossings: dict[PortKey, list[Port]] = {}
-    breaks: list[str] = []
 
     def member(port: Port) -> None:
         if wiring.segment_of[port.key].carries_routes:
             starts.setdefault(port.endpoint, {})[port.key] = port
 
-    for station, following in pairwise(stations):
-        if station.function is not None and station.function == following.function:
-            _cross(wiring, station, following, crossings)
-            continue
-        ends = _leg(wiring, station, following)
-        if ends is None:
-            breaks.append(f"forwarding path '{path.id}': no virtual link joins '{station}' and '{following}'")
-            continue
+    legs, breaks = _legs(wiring, path.id, stations)
+    crossings = _crossings_between(wiring, stations, legs)
+    for ends in legs.values():
         for port in ends:
             member(port)
     for outermost, inner in ((stations[:1], stations[1:2]), (stations[-1:], stations[-2:-1])):
         # A path that begins (or ends) inside a VNF has come in over that VNF's link.
-        if (
-            outermost
-            and inner
-            and outermost[0].function is not None
-            and outermost[0].function == inner[0].function
-        ):
+        if outermost and inner and _in_one_vnf(outermost[0], inner[0]):
             for port in _ports_at(wiring, outermost[0]):
                 if port.key in wiring.segment_of and port.key in crossings:
                     for peer in wiring.segment_of[port.key].ports:
                         member(peer)
     return _Scheme(crossings, {endpoint: list(ports.values()) for endpoint, ports in starts.items()}), breaks
+
+
+Legs = Mapping[int, tuple[Port, Port]]
+"""Number of a station -> the two ports by which packets go from it to the next one."""
+
+
+def _legs(wiring: Wiring, path_id: str, stations: Sequence[Reference]) -> tuple[Legs, list[str]]:
+    legs: dict[int, tuple[Port, Port]] = {}
+    breaks: list[str] = []
+    for number, (station, following) in enumerate(pairwise(stations)):
+        if _in_one_vnf(station, following):
+            continue
+        ends = _leg(wiring, station, following)
+        if ends is not None:
+            legs[number] = ends
+        else:
+            breaks.append(f"forwarding path '{path_id}': no virtual link joins '{station}' and '{following}'")
+    return legs, breaks
+
+
+def _crossings_between(
+    wiring: Wiring, stations: Sequence[Reference], legs: Legs
+) -> dict[PortKey, list[Port]]:
+    crossings: dict[PortKey, list[Port]] = {}
+    for number, (station, following) in enumerate(pairwise(stations)):
+        before, here, after = (legs.get(number + step) for step in (-1, 0, 1))
+        if _in_one_vnf(station, following):
+            # Of an interface in several links only those on the path are meant.
+            entering = [before[1]] if before else _ports_at(wiring, station)
+            leaving = [after[0]] if after else _ports_at(wiring, following)
+            _cross(wiring, entering, leaving, crossings)
+        elif here and after and here[1].kind == "vnf":
+            # It comes in and goes out by one interface that is in both links.
+            _cross(wiring, [here[1]], [after[0]], crossings)
+    return crossings
+
+
+def _in_one_vnf(station: Reference, following: Reference) -> bool:
+    return station.function is not None and station.function == following.function
 
 
 def _ports_at(wiring: Wiring, station: Reference) -> list[Port]:
@@ -234,16 +261,17 @@ def _leg(wiring: Wiring, here: Reference, there: Reference) -> tuple[Port, Port]
     for port in _ports_at(wiring, here):
         for other in _ports_at(wiring, there):
             segment = wiring.segment_of.get(port.key)
-            if segment is not None and segment is wiring.segment_of.get(other.key):
+            joined = segment is not None and segment is wiring.segment_of.get(other.key)
+            if segment is not None and joined and segment.joins(port, other):
                 return port, other
     return None
 
 
 def _cross(
-    wiring: Wiring, station: Reference, following: Reference, crossings: dict[PortKey, list[Port]]
+    wiring: Wiring, entering: Sequence[Port], leaving: Sequence[Port], crossings: dict[PortKey, list[Port]]
 ) -> None:
-    for port in _ports_at(wiring, station):
-        for other in _ports_at(wiring, following):
+    for port in entering:
+        for other in leaving:
             if port.key != other.key and all(
                 key in wiring.segment_of and wiring.segment_of[key].carries_routes
                 for key in (port.key, other.key)
@@ -261,7 +289,8 @@ def _along_chains(wiring: Wiring) -> _Scheme:
         plain = [port for port in data if not port.bare and wiring.segment_of[port.key].carries_routes]
         if plain:
             starts[endpoint] = plain
-        if len(data) == len(plain) == 2 and plain[0].kind == "vnf":
+        interfaces = {port.point for port in data}
+        if len(data) == len(plain) == len(interfaces) == 2 and plain[0].kind == "vnf":
             crossings[plain[0].key] = [plain[1]]
             crossings[plain[1].key] = [plain[0]]
     return _Scheme(crossings, starts)

@@ -180,10 +180,13 @@ def _with_nested(networks: dict[_Network, list[int]]) -> dict[_Network, list[int
     found = {network: list(numbers) for network, numbers in networks.items()}
     around: list[_Network] = []
     for network in sorted(networks, key=lambda one: (one[0], one[2] << (_BITS[one[0]] - one[1]), one[1])):
-        version, length, bits = network
-        while around and (around[-1][0] != version or bits >> (length - around[-1][1]) != around[-1][2]):
+        while around and not _holds(around[-1], network):
             around.pop()
         for outer in around:
             found[outer] += networks[network]
         around.append(network)
     return found
+
+
+def _holds(outer: _Network, inner: _Network) -> bool:
+    return outer[0] == inner[0] and outer[1] <= inner[1] and inner[2] >> (inner[1] - outer[1]) == outer[2]

@@ -19,6 +19,9 @@ class Hop:
     target: str
 
 
+Distance = tuple[float, int]
+
+
 class Ways:
     """Shortest ways of one topology; each source is computed once."""
 
@@ -50,6 +53,17 @@ class Ways:
             hops.append(tree[at])
             at = tree[at].source
         return tuple(reversed(hops))
+
+    def distance(self, source: str, target: str) -> Distance:
+        """Delay one way in seconds and PoP links crossed; infinite where there is no way."""
+        tree, at = self._tree(source), target
+        delay, hops = 0.0, 0
+        while at != source:
+            if at not in tree:
+                return float("inf"), 0
+            delay, hops = delay + (tree[at].link.delay or 0.0), hops + 1
+            at = tree[at].source
+        return delay, hops
 
     def spanning(self, members: Sequence[str], who: str) -> tuple[tuple[str, ...], tuple[Hop, ...]]:
         """The loop-free tree that joins the members' PoPs: its PoPs (transit included) and its hops.

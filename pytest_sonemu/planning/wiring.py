@@ -1,7 +1,8 @@
 """From a service to ports, wires and segments: who is attached where, before anything has an address.
 
-A port is one interface of an endpoint, a wire one virtual link with its ports in reference order, a
-segment all wires that are one subnet because transparent VNFs join them (ruling 32).
+A port is one interface of an endpoint in one virtual link (an interface in several links is as many
+ports), a wire one virtual link with its ports in reference order, a segment all wires that are one
+subnet because transparent VNFs join them (ruling 32).
 """
 
 from __future__ import annotations
@@ -19,18 +20,20 @@ from pytest_sonemu.descriptors.model import (
     Sap,
     VirtualLink,
 )
-from pytest_sonemu.errors import CapabilityError, PlanningError, did_you_mean
+from pytest_sonemu.errors import PlanningError, did_you_mean
 from pytest_sonemu.planning.names import interface_names
 from pytest_sonemu.planning.options import ServiceOptions
 from pytest_sonemu.planning.plan import EndpointKind, LinkKind
+from pytest_sonemu.planning.units import tree_root
 
-PortKey = tuple[str, str]
-"""Endpoint id and connection point id."""
+PortKey = tuple[str, str, int]
+"""Endpoint id, connection point id, and which of that interface's links it is, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One interface of an endpoint. `bare`: a data interface of a transparent VNF, without addresses."""
+    """One interface of an endpoint in one link. `order` counts the links that the interface is in, from 0;
+    `bare`: a data interface of a transparent VNF, without addresses."""
 
     endpoint: str
     kind: EndpointKind
@@ -41,10 +44,11 @@ class Port:
     bare: bool = False
     static: tuple[IPv4Interface | IPv6Interface, ...] = ()
     mac: str | None = None
+    order: int = 0
 
     @property
     def key(self) -> PortKey:
-        return (self.endpoint, self.point)
+        return (self.endpoint, self.point, self.order)
 
     def __str__(self) -> str:
         return self.endpoint if self.kind == "sap" else f"{self.endpoint}:{self.point}"
@@ -52,11 +56,14 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """A virtual link with its ports, in reference order."""
+    """A virtual link with its ports, in reference order. `root` is an E-Tree's; `aliases` are the ids of
+    E-Lines that describe the same circuit."""
 
     link: VirtualLink
     ports: tuple[Port, ...]
     management: bool
+    root: Port | None = None
+    aliases: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -84,6 +91,10 @@ class Segment:
     def carries_routes(self) -> bool:
         """Whether packets may be forwarded into it: never over a management link or an E-LAN (ruling 3)."""
         return self.kind == "E-Line" and not self.management
+
+    def joins(self, one: Port, other: Port) -> bool:
+        """Whether frames pass between two of its ports: of an E-Tree's, one has to be the root."""
+        return self.lead.root is None or self.lead.root in (one, other)
 
 
 @dataclass(frozen=True)
@@ -114,9 +125,9 @@ def wire_service(service: NetworkService, options: ServiceOptions) -> Wiring:
     functions = {function.id: function for function in service.functions}
     saps = {sap.id: sap for sap in service.saps}
     _check_references(service, functions, saps)
-    links, warnings = _without_pairs(service.links)
+    links, aliases = _without_pairs(service.links)
     _check_shapes(links)
-    management = {link.id: _is_management(link, functions, saps) for link in links}
+    management = {link.id: is_management(link, functions, saps) for link in links}
     in_links = _links_of_points(links)
     bare = _bare_points(service, options, in_links, management)
 
@@ -126,8 +137,13 @@ def wire_service(service: NetworkService, options: ServiceOptions) -> Wiring:
     for sap in service.saps:
         ports[sap.id] = _sap_ports(sap, links, management)
 
-    wires = _wires(links, management, ports)
-    return Wiring(ports, wires, _segments(wires, bare), frozenset(bare), warnings)
+    wires = _wires(links, management, ports, aliases)
+    warnings = [
+        f"E-Line '{other}' is the same circuit as '{link_id}' and is not wired again"
+        for link_id, others in aliases.items()
+        for other in others
+    ]
+    return Wiring(ports, wires, _segments(wires, bare), frozenset(bare), tuple(warnings))
 
 
 def _check_ids(service: NetworkService) -> None:
@@ -174,46 +190,47 @@ def _fault_of(ref: Reference, functions: Mapping[str, NetworkFunction], saps: Ma
     return ""
 
 
-def _without_pairs(links: Sequence[VirtualLink]) -> tuple[list[VirtualLink], tuple[str, ...]]:
-    """Two E-Lines on the same two interfaces describe one circuit from both ends (ruling 14)."""
+def _without_pairs(links: Sequence[VirtualLink]) -> tuple[list[VirtualLink], dict[str, list[str]]]:
+    """Two E-Lines on the same two interfaces describe one circuit from both ends (ruling 14).
+
+    The links to wire, and under the id of each that is described more than once the other ids.
+    """
     kept: list[VirtualLink] = []
-    warnings: list[str] = []
+    aliases: dict[str, list[str]] = {}
     circuits: dict[frozenset[Reference], str] = {}
     for link in links:
-        if link.connectivity == "E-Line" and all(ref.function is not None for ref in link.references):
+        # Between two SAPs there are as many interfaces as links.
+        if link.connectivity == "E-Line" and any(ref.function is not None for ref in link.references):
             ends = frozenset(link.references)
             if ends in circuits and len(ends) == 2:
-                warnings.append(
-                    f"E-Line '{link.id}' is the same circuit as '{circuits[ends]}' and is not wired again"
-                )
+                aliases.setdefault(circuits[ends], []).append(link.id)
                 continue
             circuits[ends] = link.id
         kept.append(link)
-    return kept, tuple(warnings)
+    return kept, aliases
 
 
 def _check_shapes(links: Iterable[VirtualLink]) -> None:
     for link in links:
         count = len(link.references)
         place = f" ({link.place})" if link.place else ""
-        if link.connectivity == "E-Tree":
-            raise CapabilityError(
-                f"E-Tree '{link.id}'{place} is not realised by this version yet; an E-LAN is"
-            )
         if link.connectivity == "E-Line" and count != 2:
             raise PlanningError(
                 f"E-Line '{link.id}'{place} has {count} ends, not two; with more it is an E-LAN"
             )
         if count == 0:
             raise PlanningError(f"{link.connectivity} '{link.id}'{place} has no members")
+        if (root := tree_root(link)) is not None and root not in link.references:
+            raise PlanningError(f"the root of E-Tree '{link.id}'{place}, '{root}', is none of its ends")
         twice = next((ref for ref in link.references if link.references.count(ref) > 1), None)
         if twice is not None and twice.function is not None:
             raise PlanningError(f"virtual link '{link.id}'{place} names '{twice}' twice")
 
 
-def _is_management(
+def is_management(
     link: VirtualLink, functions: Mapping[str, NetworkFunction], saps: Mapping[str, Sap]
 ) -> bool:
+    """Whether a link is for management: by the type of one of its SAPs or points, or by all their names."""
     if link.management:
         return True
     points: list[str] = []
@@ -231,26 +248,20 @@ def _is_management(
     return bool(points) and all(point.lower() in MANAGEMENT_NAMES for point in points)
 
 
-def _links_of_points(links: Iterable[VirtualLink]) -> dict[PortKey, str]:
-    """VNF point -> the one link it is in. Raises CapabilityError where it is in several."""
-    found: dict[PortKey, str] = {}
+def _links_of_points(links: Iterable[VirtualLink]) -> dict[tuple[str, str], list[str]]:
+    """VNF point -> the links it is in, in their order."""
+    found: dict[tuple[str, str], list[str]] = {}
     for link in links:
         for ref in link.references:
-            if ref.function is None:
-                continue
-            other = found.setdefault((ref.function, ref.point), link.id)
-            if other != link.id:
-                raise CapabilityError(
-                    f"'{ref}' is in two virtual links, '{other}' and '{link.id}'; an interface in several"
-                    " links is not realised by this version yet: give the VNF an interface for each"
-                )
+            if ref.function is not None:
+                found.setdefault((ref.function, ref.point), []).append(link.id)
     return found
 
 
 def _bare_points(
     service: NetworkService,
     options: ServiceOptions,
-    in_links: Mapping[PortKey, str],
+    in_links: Mapping[tuple[str, str], Sequence[str]],
     management: Mapping[str, bool],
 ) -> dict[str, tuple[str, str]]:
     """Transparent VNF -> the two points it joins."""
@@ -269,7 +280,11 @@ def _bare_points(
                     )
             result[function.id] = asked
             continue
-        data = [p for p in points if (key := (function.id, p)) in in_links and not management[in_links[key]]]
+        data = [
+            point
+            for point in points
+            if any(not management[link] for link in in_links.get((function.id, point), ()))
+        ]
         if len(data) != 2:
             raise PlanningError(
                 f"VNF '{function.id}' is declared transparent but has {len(data)} data interfaces"
@@ -281,28 +296,41 @@ def _bare_points(
 
 def _function_ports(
     function: NetworkFunction,
-    in_links: Mapping[PortKey, str],
+    in_links: Mapping[tuple[str, str], Sequence[str]],
     management: Mapping[str, bool],
     bare: Sequence[str],
 ) -> tuple[Port, ...]:
     names = interface_names(function.id, function.connection_points)
     ports = []
     for point in function.connection_points:
-        link = in_links.get((function.id, point.id))
-        ports.append(
-            Port(
-                endpoint=function.id,
-                kind="vnf",
-                point=point.id,
-                name=names[point.id],
-                link=link,
-                management=management[link] if link is not None else point.type == "management",
-                bare=point.id in bare,
-                static=() if point.id in bare else point.addresses,
-                mac=point.mac,
+        links: Sequence[str | None] = in_links.get((function.id, point.id), ()) or (None,)
+        for order, link in enumerate(links):
+            ports.append(
+                Port(
+                    endpoint=function.id,
+                    kind="vnf",
+                    point=point.id,
+                    name=names[point.id],
+                    link=link,
+                    management=management[link] if link is not None else point.type == "management",
+                    bare=point.id in bare,
+                    static=() if point.id in bare else _statics(point, order, len(links)),
+                    mac=point.mac,
+                    order=order,
+                )
             )
-        )
     return tuple(ports)
+
+
+def _statics(point: ConnectionPoint, order: int, links: int) -> tuple[IPv4Interface | IPv6Interface, ...]:
+    """A point's static addresses in one of its links: of each family the first is the first link's, …"""
+    chosen: list[IPv4Interface | IPv6Interface] = []
+    for version in (4, 6):
+        family = [address for address in point.addresses if address.version == version]
+        chosen += [
+            address for place, address in enumerate(family) if (place if place < links else 0) == order
+        ]
+    return tuple(chosen)
 
 
 def _sap_ports(sap: Sap, links: Sequence[VirtualLink], management: Mapping[str, bool]) -> tuple[Port, ...]:
@@ -319,23 +347,30 @@ def _sap_ports(sap: Sap, links: Sequence[VirtualLink], management: Mapping[str, 
 
 
 def _wires(
-    links: Sequence[VirtualLink], management: Mapping[str, bool], ports: Mapping[str, tuple[Port, ...]]
+    links: Sequence[VirtualLink],
+    management: Mapping[str, bool],
+    ports: Mapping[str, tuple[Port, ...]],
+    aliases: Mapping[str, Sequence[str]],
 ) -> tuple[Wire, ...]:
-    by_key = {port.key: port for own in ports.values() for port in own}
-    sap_ports: dict[tuple[str, str], list[Port]] = {}
+    # A SAP that a link names twice has two ports in it.
+    waiting: dict[tuple[str, str], list[Port]] = {}
     for own in ports.values():
         for port in own:
-            if port.kind == "sap" and port.link is not None:
-                sap_ports.setdefault((port.endpoint, port.link), []).append(port)
+            key = (f"{port.endpoint}:{port.point}" if port.kind == "vnf" else port.endpoint, port.link or "")
+            waiting.setdefault(key, []).append(port)
     wires = []
     for link in links:
-        ends = [
-            by_key[ref.function, ref.point]
-            if ref.function is not None
-            else sap_ports[ref.point, link.id].pop(0)
-            for ref in link.references
-        ]
-        wires.append(Wire(link, tuple(ends), management[link.id]))
+        ends = [waiting[str(ref), link.id].pop(0) for ref in link.references]
+        root = tree_root(link)
+        wires.append(
+            Wire(
+                link,
+                tuple(ends),
+                management[link.id],
+                ends[link.references.index(root)] if root is not None else None,
+                tuple(aliases.get(link.id, ())),
+            )
+        )
     return tuple(wires)
 
 
@@ -348,13 +383,16 @@ def _segments(wires: Sequence[Wire], bare: Mapping[str, tuple[str, str]]) -> tup
             link = root[link]
         return link
 
-    link_of = {port.key: wire.id for wire in wires for port in wire.ports}
+    links_of: dict[tuple[str, str], list[str]] = {}
+    for wire in wires:
+        for port in wire.ports:
+            links_of.setdefault((port.endpoint, port.point), []).append(wire.id)
     position = {wire.id: number for number, wire in enumerate(wires)}
     for vnf_id, pair in bare.items():
-        joined = [find(link_of[vnf_id, point]) for point in pair if (vnf_id, point) in link_of]
-        if len(joined) == 2:
-            early, late = sorted(joined, key=position.__getitem__)
-            root[late] = early
+        joined = [find(link) for point in pair for link in links_of.get((vnf_id, point), ())]
+        early = min(joined, key=position.__getitem__, default="")
+        for link in joined:
+            root[find(link)] = early
     groups: dict[str, list[Wire]] = {}
     for wire in wires:
         groups.setdefault(find(wire.id), []).append(wire)
@@ -364,10 +402,13 @@ def _segments(wires: Sequence[Wire], bare: Mapping[str, tuple[str, str]]) -> tup
 def _segment(wires: Sequence[Wire]) -> Segment:
     lead = next((wire for wire in wires if wire.link.connectivity != "E-Line"), wires[0])
     ordered = [lead, *(wire for wire in wires if wire is not lead)]
+    ports = tuple(port for wire in ordered for port in wire.ports if not port.bare)
+    kind: LinkKind = lead.link.connectivity
     return Segment(
         lead=lead,
         wires=tuple(wires),
-        kind=lead.link.connectivity,
-        ports=tuple(port for wire in ordered for port in wire.ports if not port.bare),
+        # A transparent VNF with an interface in several E-Lines makes a LAN of them.
+        kind="E-LAN" if kind == "E-Line" and len(ports) > 2 else kind,
+        ports=ports,
         management=any(wire.management for wire in wires),
     )

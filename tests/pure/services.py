@@ -148,6 +148,7 @@ def given_out(*plans: DeploymentPlan) -> Allocations:
         instances=tuple(one.instance for one in plans),
         container_names=tuple(e.container.name for one in plans for e in one.endpoints if e.container),
         networks=tuple(network for one in plans for link in one.links for network in link.subnets),
+        used=tuple(use for one in plans for use in one.uses()),
     )
 
 
@@ -212,21 +213,26 @@ def _data(of: DeploymentPlan, one: EndpointPlan) -> Iterable[Any]:
 
 def _answers(of: DeploymentPlan, source: EndpointPlan, target: EndpointPlan) -> bool:
     return any(
-        _walk(of, source, far.addresses[0].ip) and _walk(of, target, near.addresses[0].ip)
-        for far in _data(of, target)
-        for near in _data(of, source)
+        far.version == near.version and _walk(of, source, far.ip) and _walk(of, target, near.ip)
+        for far in _data_addresses(of, target)
+        for near in _data_addresses(of, source)
     )
 
 
+def _data_addresses(of: DeploymentPlan, one: EndpointPlan) -> list[Any]:
+    return [address for interface in _data(of, one) for address in interface.addresses]
+
+
 def _walk(of: DeploymentPlan, start: EndpointPlan, address: Any) -> bool:
-    owners = {i.addresses[0].ip: one for one in of.endpoints for i in _data(of, one)}
+    owners = {own.ip: one for one in of.endpoints for own in _data_addresses(of, one)}
+    forwarding = "net.ipv4.ip_forward" if address.version == 4 else "net.ipv6.conf.all.forwarding"
     at = start
     for hop in range(len(of.endpoints) + 1):
-        if any(i.addresses[0].ip == address for i in at.interfaces if i.addresses):
+        if any(own.ip == address for i in at.interfaces for own in i.addresses):
             return True
-        if hop and dict(at.sysctls)["net.ipv4.ip_forward"] != "1":
+        if hop and dict(at.sysctls)[forwarding] != "1":
             return False
-        if any(address in i.addresses[0].network for i in _data(of, at)):
+        if any(address in own.network for own in _data_addresses(of, at)):
             at = owners[address]
             continue
         matching = [route for route in at.routes if address in route.destination]

@@ -13,8 +13,8 @@ from pytest_sonemu.descriptors.model import (
     NetworkFunction,
     NetworkService,
     Place,
+    Reference,
     Resources,
-    Unit,
     VirtualLink,
 )
 from pytest_sonemu.errors import CapabilityError, PlacementError, PlanningError
@@ -403,26 +403,20 @@ def line(link_id: str, *references: str, kind: Any = "E-Line") -> VirtualLink:
 @pytest.mark.parametrize(
     ("service", "error", "message"),
     [
-        (
-            with_links(line("two", "x:a", "y:b")),
-            CapabilityError,
-            "'x:a' is in two virtual links, 'one' and 'two'",
-        ),
         (with_links(line("two", "x:c", "z:b")), PlanningError, r"no connection point 'c'[\s\S]*no VNF 'z'"),
         (with_links(line("two", "x:b", "nowhere")), PlanningError, "no SAP 'nowhere'"),
         (with_links(line("two", "x:b")), PlanningError, "E-Line 'two' has 1 ends, not two"),
         (with_links(line("two", "x:b", "x:b", kind="E-LAN")), PlanningError, "names 'x:b' twice"),
-        (with_links(line("two", "x:b", "y:b", kind="E-Tree")), CapabilityError, "E-Tree 'two'"),
+        (
+            with_links(replace(line("two", "x:b", "y:b", kind="E-Tree"), root=Reference("x", "a"))),
+            PlanningError,
+            "the root of E-Tree 'two', 'x:a', is none of its ends",
+        ),
         (with_links(line("one", "x:b", "y:b")), PlanningError, "'one' names two virtual links"),
         (
             NetworkService.of("s", [function("x"), function("x")], {}),
             PlanningError,
             "'x' names two endpoints",
-        ),
-        (
-            NetworkService.of("s", [NetworkFunction("x", units=(Unit("u1"), Unit("u2")))], {}),
-            CapabilityError,
-            r"VNF 'x' has 2 units \(u1, u2\)",
         ),
     ],
 )
