@@ -15,6 +15,7 @@
     │   └── UndoError          what a test changed could not be changed back
     ├── NotFoundError          no such VNF, SAP, link, connection point, bed or instance
     ├── ProbeError             a probe could not be carried out
+    ├── GatekeeperError        the gatekeeper answered a request with an error
     └── SettingsError          an option, marker or setting that cannot be used
 
 Each message says what happened, where, and what to do. `DescriptorError` carries all findings of a
@@ -118,6 +119,17 @@ class ProbeError(SonemuError):
 
 class SettingsError(SonemuError):
     """An option, marker argument or setting that cannot be used."""
+
+
+class GatekeeperError(SonemuError):
+    """The gatekeeper did not do what it was asked for over HTTP.
+
+    `status` is the HTTP status, 0 where nothing answered; `detail` the whole reason.
+    """
+
+    def __init__(self, message: str, status: int = 0, detail: str = "") -> None:
+        super().__init__(message)
+        self.status, self.detail = status, detail or message
 
 
 def nearest_first(wanted: str, existing: Iterable[str]) -> list[str]:

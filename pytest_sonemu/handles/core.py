@@ -78,19 +78,21 @@ class BedCore:
             for name in [name for name in self._instances if name not in states]:
                 del self._instances[name]
             for name, state in states.items():
-                if name not in self._instances:
+                # Another process may have stopped it and started one of the same name.
+                if name not in self._instances or self._instances[name].plan.number != state.plan.number:
                     self._instances[name] = InstanceCore(self, state.plan, ServiceOptions())
             return [self._instances[name] for name in states]
 
     def instance(self, name: str) -> InstanceCore:
-        """One instance by its name. Raises NotFoundError."""
+        """One instance by its name or uuid. Raises NotFoundError."""
         with self._lock:
             if name in self._instances:
                 return self._instances[name]
         found = {instance.plan.instance: instance for instance in self.instances()}
-        if name not in found:
-            raise NotFoundError("instance", name, found)
-        return found[name]
+        for instance in found.values():
+            if name in (instance.plan.instance, instance.plan.uuid):
+                return instance
+        raise NotFoundError("instance", name, found)
 
     def close(self) -> None:
         """Let go of what this process holds of the bed; the bed itself is the client's business."""

@@ -6,7 +6,7 @@ from pytest_sonemu.handles.core import InstanceCore
 from pytest_sonemu.handles.interfaces import link_stats, read_outer
 from pytest_sonemu.handles.results import LinkStats
 from pytest_sonemu.handles.undo import UndoStack
-from pytest_sonemu.planning.plan import LinkPlan, Network, Realisation
+from pytest_sonemu.planning.plan import LinkKind, LinkPlan, Network, Realisation
 
 
 class Link:
@@ -32,7 +32,7 @@ class Link:
         return self._plan
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> LinkKind:
         """`"E-Line"`, `"E-LAN"` or `"E-Tree"`."""
         return self._plan.kind
 
@@ -54,6 +54,11 @@ class Link:
     @property
     def subnets(self) -> tuple[Network, ...]:
         return self._plan.subnets
+
+    @property
+    def management(self) -> bool:
+        """Whether it carries management and is no part of the service's own ways."""
+        return self._plan.management
 
     def stats(self) -> LinkStats:
         """Packets and bytes per direction since the link was made, from the kernel's counters."""

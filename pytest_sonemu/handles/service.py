@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from pytest_sonemu.errors import NotFoundError
@@ -41,6 +41,11 @@ class Service:
     def id(self) -> str:
         """The instance's name on its bed ("firewall-1")."""
         return self._core.plan.instance
+
+    @property
+    def uuid(self) -> str:
+        """What the gatekeeper's clients call the instance."""
+        return self._core.plan.uuid
 
     @property
     def name(self) -> str:
@@ -133,8 +138,9 @@ class Service:
         """End the instance: its containers and links are gone when this returns. May be called again."""
         if self._core.stopped:
             return
+        with suppress(NotFoundError):  # somebody else has stopped it
+            self._core.bed.client.undo(self.id)
         self._core.stopped = True
-        self._core.bed.client.undo(self.id)
         self._core.bed.forget(self.id)
 
     # -- views ------------------------------------------------------------------------------------

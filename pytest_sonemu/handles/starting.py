@@ -97,14 +97,25 @@ def beside(options: ServiceOptions, package: Path) -> ServiceOptions:
 OTHER_KEYS = ("topology", "policy", "paths", "scope")
 
 
-def start(bed: BedCore, wish: Wanted, progress: Progress | None = None) -> InstanceCore:
-    """Start a service and return when it is ready. What was made is undone if that fails."""
+def start(
+    bed: BedCore,
+    wish: Wanted,
+    progress: Progress | None = None,
+    *,
+    uuid: str | None = None,
+    allow_build: bool = True,
+) -> InstanceCore:
+    """Start a service and return when it is ready. What was made is undone if that fails.
+
+    `uuid` is what the instance is to be called over HTTP. Without `allow_build` a package whose
+    Dockerfile would have to be built is refused.
+    """
     from pytest_sonemu.emulation.images import ImageResolver
 
     say = progress if progress is not None else _to_nobody
     client = bed.client
     requests = wish.image_requests(client.topology)
-    images = ImageResolver(bed.docker, say).resolve(requests) if requests else {}
+    images = ImageResolver(bed.docker, say, allow_build=allow_build).resolve(requests) if requests else {}
     plan, _applied = client.apply(
         lambda allocations: make_plan(
             wish.service,
@@ -113,6 +124,7 @@ def start(bed: BedCore, wish: Wanted, progress: Progress | None = None) -> Insta
             options=wish.options,
             images=images,
             allocations=allocations,
+            uuid=uuid,
         ),
         say,
     )

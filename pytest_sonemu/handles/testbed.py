@@ -134,7 +134,7 @@ class TestBed:
         )
 
     def service(self, instance: str) -> Service:
-        """A running service by its instance name. Raises NotFoundError."""
+        """A running service by its instance name, or by the uuid that HTTP gives it. Raises NotFoundError."""
         return Service(self._core.instance(instance), self._undo)
 
     def host(self, name: str) -> Host:
@@ -165,7 +165,21 @@ class TestBed:
         Raises PackageError, SettingsError, PlanningError, ImageError, NotReadyError, EmulationError;
         what had been made by then is undone.
         """
-        return Service(start(self._core, wanted(package, options), self._progress))
+        return self.instantiate(package, options)
+
+    def instantiate(
+        self,
+        package: str | Path | NetworkService | Package,
+        options: Mapping[str, object],
+        *,
+        uuid: str | None = None,
+        allow_build: bool = True,
+        progress: Progress | None = None,
+    ) -> Service:
+        """`start` with more to say: the uuid, whether Dockerfiles may be built, who hears of progress."""
+        wish = wanted(package, options)
+        core = start(self._core, wish, progress or self._progress, uuid=uuid, allow_build=allow_build)
+        return Service(core)
 
     def stop(self, service: Service | str) -> None:
         """End a service: its containers and links are gone when this returns."""
@@ -200,8 +214,16 @@ class TestBed:
 class _View(TestBed):
     """A test's view: services started through it are stopped when it closes."""
 
-    def start(self, package: str | Path | NetworkService | Package, **options: object) -> Service:
-        service = super().start(package, **options)
+    def instantiate(
+        self,
+        package: str | Path | NetworkService | Package,
+        options: Mapping[str, object],
+        *,
+        uuid: str | None = None,
+        allow_build: bool = True,
+        progress: Progress | None = None,
+    ) -> Service:
+        service = super().instantiate(package, options, uuid=uuid, allow_build=allow_build, progress=progress)
         self._undo.push(service.stop, f"service {service.id}")
         return service
 

@@ -53,6 +53,11 @@ class Vnf(Endpoint):
         return self._container_plan.image.reference
 
     @property
+    def stands_in(self) -> bool:
+        """Whether that image stands in for the one that the descriptor names."""
+        return self._container_plan.image.stand_in
+
+    @property
     def logs(self) -> str:
         """All that its own command, and its entry script, have written so far."""
         text: bytes = self._core.bed.docker.logs(self.state.id)

@@ -46,12 +46,13 @@ def make_plan(
     images: Mapping[str, ImageChoice],
     allocations: Allocations,
     instance: str | None = None,
+    uuid: str | None = None,
 ) -> DeploymentPlan:
     """The plan of one more instance of `service` in a bed. The same arguments give the same plan.
 
     `images` is keyed by vnf_id (`<vnf_id>.<unit_id>` for one of several units, SAP id for a SAP with an
-    image). `instance` names it; None: after the service. Raises PlanningError, PlacementError,
-    CapabilityError.
+    image). `instance` names it; None: after the service. `uuid` None: one made from its name. Raises
+    PlanningError, PlacementError, CapabilityError.
     """
     _check_options(service, topology, options)
     flat = flatten(service, options)
@@ -101,9 +102,11 @@ def make_plan(
         for endpoint, ports in wiring.ports.items()
     )
     hosts = hosts_tables(endpoints, links)
+    name = _instance_name(instance or service.name, allocations)
     return DeploymentPlan(
         bed=bed,
-        instance=_instance_name(instance or service.name, allocations),
+        instance=name,
+        uuid=uuid or names.instance_uuid(bed, name, number),
         number=number,
         service=service.name,
         address_plan=address_plan.name,

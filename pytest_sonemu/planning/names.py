@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from hashlib import sha256
+from uuid import UUID, uuid5
 
 from pytest_sonemu.descriptors.model import ConnectionPoint
 from pytest_sonemu.errors import PlanningError
@@ -18,6 +19,7 @@ _RESERVED = frozenset({".", "..", "all", "default", "lo"})
 _REFUSED = re.compile(r"[/:\s\x00]")
 _NOT_IN_DOCKER = re.compile(r"[^a-zA-Z0-9_.-]")
 _LONGEST_HOSTNAME = 63
+_INSTANCES = UUID("7d1f0c7e-5b0a-4f0e-9d1c-50ee4b1d0001")
 
 
 def interface_name(point: str) -> str:
@@ -60,6 +62,11 @@ def container_name(bed: str, vnf_id: str, taken: Collection[str]) -> str:
         number += 1
         name = f"{base}-{number}"
     return name
+
+
+def instance_uuid(bed: str, instance: str, number: int) -> str:
+    """The uuid of an instance for which none was asked; the same for the same instance."""
+    return str(uuid5(_INSTANCES, f"{bed}/{instance}/{number}"))
 
 
 def hostname(vnf_id: str) -> str:

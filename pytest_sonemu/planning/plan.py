@@ -238,7 +238,10 @@ class PathPlan:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentPlan:
-    """All of one instance. `number` tells the instances of a bed apart in the fabric's names."""
+    """All of one instance. `number` tells the instances of a bed apart in the fabric's names.
+
+    `uuid` is what the gatekeeper's clients call it.
+    """
 
     bed: str
     instance: str
@@ -250,6 +253,7 @@ class DeploymentPlan:
     paths: tuple[PathPlan, ...] = ()
     warnings: tuple[str, ...] = ()
     splits: tuple[Split, ...] = ()
+    uuid: str = ""
 
     def endpoint(self, endpoint_id: str) -> EndpointPlan | None:
         return next((endpoint for endpoint in self.endpoints if endpoint.id == endpoint_id), None)
