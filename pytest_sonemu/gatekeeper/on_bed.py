@@ -25,6 +25,7 @@ from pytest_sonemu.topology.model import Topology
 
 # Who may speak to a port is not who may read this user's files, or give containers rights.
 NOT_OVER_HTTP = ("mounts", "build", "cap_add")
+WHERE = "options of the request"
 
 
 class BedEmulation:
@@ -42,19 +43,7 @@ class BedEmulation:
         return self._bed.topology
 
     def check(self, options: Mapping[str, object]) -> None:
-        """Raises SettingsError for options that are wrong, or that only a test's author may set."""
-        parsed = parse_service_options(options, "options of the request")
-        refused = [
-            f"vnfs.{vnf_id}.{name}"
-            for vnf_id, own in parsed.vnfs.items()
-            for name in NOT_OVER_HTTP
-            if name in own.given
-        ]
-        if refused:
-            raise SettingsError(
-                f"options of the request: {', '.join(refused)} cannot be set over HTTP;"
-                " they reach this machine's files or rights"
-            )
+        check_options(options)
 
     def start(
         self, package: Path, uuid: str, options: Mapping[str, object], progress: Callable[[str], None]
@@ -69,6 +58,22 @@ class BedEmulation:
 
     def notes(self) -> Sequence[str]:
         return self._bed.notes
+
+
+def check_options(options: Mapping[str, object]) -> None:
+    """Raises SettingsError for options that are wrong, or that only a test's author may set."""
+    parsed = parse_service_options(options, WHERE)
+    refused = [
+        f"vnfs.{vnf_id}.{name}"
+        for vnf_id, own in parsed.vnfs.items()
+        for name in NOT_OVER_HTTP
+        if name in own.given
+    ]
+    if refused:
+        raise SettingsError(
+            f"{WHERE}: {', '.join(refused)} cannot be set over HTTP;"
+            " they reach this machine's files or rights"
+        )
 
 
 class OnBed:
