@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_sonemu.emulation.gate import GATE_IN_CONTAINER, HOLD_IN_CONTAINER, Gate
+from pytest_sonemu.emulation.gate import GATE_IN_CONTAINER, HOLD_IN_CONTAINER, SHARE_IN_CONTAINER, Gate
 from pytest_sonemu.emulation.processes import start_time
 from pytest_sonemu.errors import EmulationError
 from pytest_sonemu.planning.plan import ContainerPlan
@@ -46,6 +46,8 @@ class Containers:
                 for mount in plan.mounts
             ),
         ]
+        if SHARE_IN_CONTAINER not in {mount.target for mount in plan.mounts}:
+            mounts.append(Mount(SHARE_IN_CONTAINER, str(gate.share), type="bind"))
         limits: dict[str, Any] = {}
         if plan.cpu is not None:
             limits |= {"cpu_period": CPU_PERIOD, "cpu_quota": round(plan.cpu * CPU_PERIOD)}
@@ -53,6 +55,8 @@ class Containers:
             limits["cpuset_cpus"] = ",".join(map(str, cpu_ids))
         if plan.memory is not None:
             limits["mem_limit"] = plan.memory
+        if plan.no_new_privileges:
+            limits["security_opt"] = ["no-new-privileges"]
         with docker_step(f"create container {plan.name}"):
             created = self.api.create_container(
                 image=plan.image.id,

@@ -10,18 +10,25 @@ import os
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
+SHARE_IN_CONTAINER = "/mnt/share"
 HOLD_IN_CONTAINER = "/.sonemu/hold"
 GATE_IN_CONTAINER = "/.sonemu/gate"
 _FIFO = "go"
 
 
 class Gate:
-    """`folder` is made, belongs to the bed's run directory, and is taken away with it."""
+    """`share` is what the VNF sees as /mnt/share, where images put their results.
+
+    `folder` is made, belongs to the bed's run directory, and is taken away with it."""
 
     def __init__(self, folder: Path, hosts: tuple[tuple[str, IPv4Address | IPv6Address], ...]) -> None:
         self.folder = folder / "gate"
         self.hosts_file = folder / "hosts"
+        self.share = folder / "share"
         self.folder.mkdir(parents=True, mode=0o755)
+        self.share.mkdir()
+        # As /tmp: images write their results there as whatever user they are.
+        self.share.chmod(0o1777)
         self.hosts_file.write_text(hosts_text(hosts))
         self.hosts_file.chmod(0o644)
         fifo = self.folder / _FIFO

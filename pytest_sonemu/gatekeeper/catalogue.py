@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from pytest_sonemu.descriptors.pack import pack
 from pytest_sonemu.descriptors.read import read_package
 from pytest_sonemu.errors import PackageError
 from pytest_sonemu.gatekeeper.model import FindingView, Onboarded
@@ -70,10 +71,20 @@ class Catalogue:
             self._packages[package.uuid] = package
         return package
 
-    def onboard_file(self, path: Path) -> OnboardedPackage:
-        """Onboard a package from a file of this machine."""
-        with path.open("rb") as source, tempfile.TemporaryFile() as copy:
-            shutil.copyfileobj(source, copy, 1024**2)
+    def onboard_path(self, path: Path) -> OnboardedPackage:
+        """Onboard a `.son` file of this machine, or a project folder, which is packed for it.
+
+        Raises PackageError, or an `Answer` as `onboard`.
+        """
+        with tempfile.TemporaryFile() as copy:
+            if path.is_dir():
+                copy.write(pack(path))
+                return self.onboard(copy, f"{path.resolve().name}.son")
+            try:
+                with path.open("rb") as source:
+                    shutil.copyfileobj(source, copy, 1024**2)
+            except OSError as error:
+                raise PackageError(f"{path} cannot be read: {error.strerror}") from error
             return self.onboard(copy, path.name)
 
     def _read(self, kept: IO[bytes], file_name: str) -> OnboardedPackage:

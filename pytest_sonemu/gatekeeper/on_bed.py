@@ -19,20 +19,27 @@ from pytest_sonemu.handles.link import Link
 from pytest_sonemu.handles.service import Service
 from pytest_sonemu.handles.testbed import TestBed
 from pytest_sonemu.handles.vnf import Vnf
-from pytest_sonemu.planning.options import parse_service_options
+from pytest_sonemu.planning.options import EVERY_VNF, parse_service_options
 from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan
 from pytest_sonemu.topology.model import Topology
 
 # Who may speak to a port is not who may read this user's files, or give containers rights.
-NOT_OVER_HTTP = ("mounts", "build", "cap_add")
+NOT_OVER_HTTP = ("mounts", "build", "cap_add", "no_new_privileges")
+OVER_HTTP: Mapping[str, object] = {"no_new_privileges": True}
 WHERE = "options of the request"
 
 
 class BedEmulation:
-    """A `TestBed`, or a view of one, as the gatekeeper's `Emulation`."""
+    """A `TestBed`, or a view of one, as the gatekeeper's `Emulation`.
 
-    def __init__(self, bed: TestBed, *, allow_build: bool = False) -> None:
+    `options` count for every start that does not say otherwise.
+    """
+
+    def __init__(
+        self, bed: TestBed, *, allow_build: bool = False, options: Mapping[str, object] | None = None
+    ) -> None:
         self._bed, self._allow_build = bed, allow_build
+        self._options = dict(options or {})
 
     @property
     def name(self) -> str:
@@ -49,9 +56,16 @@ class BedEmulation:
         self, package: Path, uuid: str, options: Mapping[str, object], progress: Callable[[str], None]
     ) -> OnBed:
         service = self._bed.instantiate(
-            package, options, uuid=uuid, allow_build=self._allow_build, progress=progress
+            package, self._with_defaults(options), uuid=uuid, allow_build=self._allow_build, progress=progress
         )
         return OnBed(service)
+
+    def _with_defaults(self, options: Mapping[str, object]) -> dict[str, object]:
+        asked = {**self._options, **options}
+        vnfs = asked.get("vnfs")
+        every = dict(vnfs) if isinstance(vnfs, Mapping) else {}
+        asked["vnfs"] = {**every, EVERY_VNF: {**(every.get(EVERY_VNF) or {}), **OVER_HTTP}}
+        return asked
 
     def instances(self) -> Sequence[OnBed]:
         return [OnBed(service) for service in self._bed.services]

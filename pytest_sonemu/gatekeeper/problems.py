@@ -22,6 +22,11 @@ class Answer(Exception):
         super().__init__(body if isinstance(body, str) else f"{body.message}: {body.detail}")
         self.status, self.body = status, body
 
+    @property
+    def reason(self) -> str:
+        """The whole reason, for a person."""
+        return self.body if isinstance(self.body, str) else self.body.detail
+
 
 def not_found() -> Answer:
     """The literal string that clients compare with."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from pytest_sonemu.descriptors.model import NetworkFunction, Unit
 from pytest_sonemu.errors import PlanningError
-from pytest_sonemu.planning.names import container_name, hostname
+from pytest_sonemu.planning.names import hostname
 from pytest_sonemu.planning.options import VnfOptions
 from pytest_sonemu.planning.plan import ContainerPlan, ImageChoice
 
@@ -17,12 +17,11 @@ _ENTRY_SCRIPTS = ("VIM_EMU_CMD", "SON_EMU_CMD")
 
 
 def plan_container(
-    bed: str,
+    name: str,
     function: NetworkFunction,
     unit: Unit,
     image: ImageChoice,
     options: VnfOptions,
-    taken: Collection[str],
 ) -> ContainerPlan:
     """The container of a VNF of one unit. Raises PlanningError for an image with nothing to run."""
     resources = unit.resources
@@ -32,7 +31,7 @@ def plan_container(
     entry_script = _first(seen, _ENTRY_SCRIPTS)
     command = options.command if options.command is not None else unit.command
     return ContainerPlan(
-        name=container_name(bed, function.id, taken),
+        name=name,
         image=image,
         argv=_argv(function.id, image, command, entry_script is not None),
         hostname=hostname(function.id),
@@ -46,6 +45,7 @@ def plan_container(
         entry_script=entry_script,
         stop_script=_first(seen, [f"{name}_STOP" for name in _ENTRY_SCRIPTS]),
         grace=options.grace,
+        no_new_privileges=options.no_new_privileges,
     )
 
 

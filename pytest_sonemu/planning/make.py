@@ -230,9 +230,9 @@ def _containers(
         image = images.get(function.id)
         if image is None:
             raise PlanningError(f"no image was chosen for '{function.id}' of service '{service.name}'")
-        container = plan_container(bed, function, unit, image, own, taken)
-        taken.add(container.name)
-        containers[function.id] = container
+        name = names.container_name(bed, function.id, taken, options.container_names)
+        taken.add(name)
+        containers[function.id] = plan_container(name, function, unit, image, own)
     return containers
 
 

@@ -54,8 +54,19 @@ def interface_names(owner: str, points: Sequence[ConnectionPoint]) -> dict[str, 
     return names
 
 
-def container_name(bed: str, vnf_id: str, taken: Collection[str]) -> str:
-    """`sonemu-<bed>-<vnf_id>`, or with `-2`, `-3`, … the first of them that is not taken."""
+def container_name(bed: str, vnf_id: str, taken: Collection[str], scheme: str = "sonemu") -> str:
+    """`sonemu-<bed>-<vnf_id>`, or with `-2`, `-3`, … the first of them that is not taken.
+
+    By the scheme "mn" it is `mn.<vnf_id>`, and an error if that is taken: who asks for it looks there.
+    """
+    if scheme == "mn":
+        name = f"mn.{_docker_word(vnf_id)}"
+        if name in taken:
+            raise PlanningError(
+                f"VNF '{vnf_id}': a container named {name} runs in this bed already;"
+                " by the scheme 'mn' there can be one of each vnf_id: stop it first"
+            )
+        return name
     base = f"sonemu-{_docker_word(bed)}-{_docker_word(vnf_id)}"
     name, number = base, 1
     while name in taken:

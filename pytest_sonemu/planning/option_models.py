@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EVERY_VNF = "*"
 
 AddressPlanName = Literal["vim-emu", "seed", "llcm"]
+ContainerNames = Literal["sonemu", "mn"]
 Routes = Literal["all", "path", "none"] | tuple[IPv4Network, ...]
 ReadyCondition = str | Callable[..., object]
 PlacementCallable = Callable[["NetworkService", "Topology"], Mapping[str, str]]
@@ -77,6 +78,7 @@ class VnfOptions:
     grace: float = 0.2
     pop: str | None = None
     dirty_ignore: tuple[str, ...] = ()
+    no_new_privileges: bool = False
     given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +105,7 @@ class ServiceOptions:
 
     `images` maps image references, exact or with fnmatch patterns, to images to run instead. PoPs that
     declare a capacity are filled up to `overprovision` times that.
+    `container_names` "mn" names containers `mn.<vnf_id>`, as clients of old emulators expect it.
     """
 
     vnfs: Mapping[str, VnfOptions] = field(default_factory=dict)
@@ -112,6 +115,7 @@ class ServiceOptions:
     overprovision: float = 1.0
     address_plan: AddressPlanName = "vim-emu"
     routes: Routes = "path"
+    container_names: ContainerNames = "sonemu"
     ipv6: bool = False
     mtu: int | None = None
     given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)

@@ -16,6 +16,7 @@ from pytest_sonemu.errors import SettingsError, did_you_mean
 from pytest_sonemu.planning.option_models import (
     EVERY_VNF,
     AddressPlanName,
+    ContainerNames,
     Placement,
     ReadyCondition,
     Routes,
@@ -53,6 +54,7 @@ KeyPath = tuple[str, ...]
 Where = str | Callable[[KeyPath], Place | str]
 
 PLACEMENTS = ("round-robin", "first", "least-delay", "capacity")
+CONTAINER_NAMES: tuple[ContainerNames, ...] = ("sonemu", "mn")
 ADDRESS_PLANS: tuple[AddressPlanName, ...] = ("vim-emu", "seed", "llcm")
 _ROUTES = ("all", "path", "none")
 
@@ -374,6 +376,13 @@ def _address_plan(value: object) -> AddressPlanName:
     )
 
 
+def _container_names(value: object) -> ContainerNames:
+    for name in CONTAINER_NAMES:
+        if value == name:
+            return name
+    raise _Problem(f"{value!r} is no scheme for containers' names; there are: {', '.join(CONTAINER_NAMES)}")
+
+
 _BY_NAME: dict[str, Callable[[Any], Any]] = {
     "image": _word,
     "build": lambda value: Path(_word(value)),
@@ -396,11 +405,13 @@ _BY_NAME: dict[str, Callable[[Any], Any]] = {
     "grace": units.seconds,
     "pop": _word,
     "dirty_ignore": _texts,
+    "no_new_privileges": _flag,
     "uplink": _word,
     "images": _text_table,
     "placement": _placement,
     "overprovision": _number,
     "address_plan": _address_plan,
+    "container_names": _container_names,
 }
 _VNF_PARSERS = {name: _BY_NAME[name] for name in vnf_option_names()}
 _SAP_PARSERS = {name: _BY_NAME[name] for name in sap_option_names()}

@@ -112,6 +112,7 @@ class ContainerPlan:
     entry_script: str | None = None
     stop_script: str | None = None
     grace: float = 0.2
+    no_new_privileges: bool = False
 
     def __repr__(self) -> str:
         shown = [(item.name, getattr(self, item.name)) for item in fields(self) if item.name != "environment"]
