@@ -261,9 +261,7 @@ def _start_body(
 
 
 def _refusal(method: str, path: str, status: int, body: object) -> GatekeeperError:
+    reason = str(body)
     if isinstance(body, dict):
-        message = str(body.get("message") or body.get("error") or body)
-        return GatekeeperError(
-            f"{method} {path}: {status}: {message}", status, str(body.get("detail") or message)
-        )
-    return GatekeeperError(f"{method} {path}: {status}: {body}", status, str(body))
+        reason = str(body.get("detail") or body.get("message") or body.get("error") or body)
+    return GatekeeperError(f"{method} {path}: {status}: {reason}", status, reason)

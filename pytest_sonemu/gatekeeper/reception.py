@@ -39,6 +39,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     """Refuses bodies over the limit of their path once the client has sent them, or before if it asks."""
 
     refused = False
+    path = ""
     completed: bool
     expect_continue: bool
     error: Any

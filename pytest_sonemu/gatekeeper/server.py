@@ -107,16 +107,18 @@ class GatekeeperServer:
 
 def _listen(host: str, port: int) -> tuple[socket.socket, str, int]:
     """A listening socket, and where it listens. A name that means several addresses: IPv4 first."""
+    if not 0 <= port <= 65535:
+        raise SettingsError(f"cannot serve on port {port}: ports are 0 (any free one) to 65535")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError, OverflowError) as error:
+    except (OSError, UnicodeError) as error:
         raise SettingsError(f"cannot serve on host '{host}', port {port}: {error}") from error
     family, kind, protocol, _name, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
     listening = socket.socket(family, kind, protocol)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         listening.close()
         raise SettingsError(
             f"cannot serve on {host}:{port}: {error}; choose another port, 0 is any free one"

@@ -58,7 +58,9 @@ def left_of_instances(bed: TestBed, client: BedClient, docker: DockerClient) -> 
     strays = {name for name in names - containers if f"sonemu-{bed.name}-gone-" not in name}
     planned = {i.outer for one in services for end in one.plan.endpoints for i in end.interfaces}
     planned |= {bridge.name for one in services for link in one.plan.links for bridge in link.bridges}
-    planned |= {name for one in services for link in one.plan.links for j in link.joints for name in (j.a, j.b)}
+    planned |= {
+        name for one in services for link in one.plan.links for j in link.joints for name in (j.a, j.b)
+    }
     ends = {name for name in read_outer(client) if name != "lo"}
     return [*(one.uuid for one in services), *sorted(strays), *sorted(ends - planned)]
 
@@ -80,4 +82,8 @@ class TestBedRoutes(contract.BedContract):
 
 
 class TestParallel(contract.ParallelContract):
+    pass
+
+
+class TestOldClients(contract.OldClientsContract):
     pass

@@ -37,3 +37,7 @@ class TestBedRoutes(contract.BedContract):
 
 class TestParallel(contract.ParallelContract):
     pass
+
+
+class TestOldClients(contract.OldClientsContract):
+    pass

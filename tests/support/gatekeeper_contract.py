@@ -19,6 +19,7 @@ import pytest
 import requests
 
 from tests.pure.package_writing import MANIFEST, NSD, members, nsd, vnfd
+from tests.support import old_clients as old
 from tests.support.http import Served, assert_problem
 from tests.support.small_packages import BASE, small, zipped
 
@@ -644,6 +645,97 @@ class ParallelContract:
             ends = list(pool.map(lambda _: served.ask("DELETE", "/instantiations", json=body), range(8)))
         assert sorted(end.status for end in ends) == [200] + [404] * 7
         assert served.left() == []
+
+
+class OldClientsContract:
+    """What old clients sent, byte for byte; each conversation as the client held it."""
+
+    @pytest.fixture
+    def content(self) -> bytes:
+        return small()
+
+    def test_curl(self, served: Served, content: bytes) -> None:
+        """The transcript of the contract, from the first listing to the last stop."""
+
+        def say(request: bytes, status: int) -> Any:
+            answer = old.send(served.url, request)
+            assert answer.status == status, answer
+            assert "Content-Type: application/json" in answer.head
+            return json.loads(answer.body)
+
+        assert say(old.curl_get("/packages"), 200) == {"service_uuid_list": []}
+        package = say(old.curl_upload(content), 201)["service_uuid"]
+        first = say(old.curl_data("POST", "/instantiations", f'{{"service_uuid":"{package}"}}'), 201)[
+            "service_instance_uuid"
+        ]
+        assert say(old.curl_get("/instantiations"), 200) == {"service_instantiations_list": [[first]]}
+        second = say(old.curl_data("POST", "/instantiations", "{}"), 201)["service_instance_uuid"]
+        assert say(old.curl_get("/instantiations"), 200) == {"service_instantiations_list": [[first, second]]}
+        both = f'{{"service_uuid":"{package}", "service_instance_uuid":"{first}"}}'
+        assert say(old.curl_data("DELETE", "/instantiations", both), 200) == stopped(first)
+        assert say(old.curl_data("DELETE", "/instantiations", "{}"), 200) == stopped(second)
+        assert say(old.curl_get("/instantiations"), 200) == {"service_instantiations_list": [[]]}
+        assert say(old.curl_data("POST", "/instantiations", '{"service_name":"small"}'), 201)
+
+    def test_son_push(self, served: Served, content: bytes) -> None:
+        assert old.send(served.url, old.python_get("/")).status == 200
+        pushed = old.send(served.url, old.python_upload("/packages", "service.son", content))
+        assert pushed.status == 201
+        package = json.loads(pushed.body)["service_uuid"]
+        assert json.loads(old.send(served.url, old.python_get("/packages")).body) == {
+            "service_uuid_list": [package]
+        }
+        begun = old.send(
+            served.url, old.python_json("POST", "/instantiations", f'{{"service_uuid": "{package}"}}')
+        )
+        assert begun.status == 201
+        listed = json.loads(old.send(served.url, old.python_get("/instantiations")).body)
+        assert listed["service_instantiations_list"] == [[json.loads(begun.body)["service_instance_uuid"]]]
+
+    def test_tng_bench(self, served: Served, content: bytes) -> None:
+        """LLCMClient deletes by the instance's uuid alone; its service is not the first."""
+        served.onboard(small(name="first"))
+        pushed = old.send(served.url, old.python_upload("/packages", "package", content))
+        assert pushed.status == 201
+        package = json.loads(pushed.body)["service_uuid"]
+        begun = old.send(
+            served.url, old.python_json("POST", "/instantiations", f'{{"service_uuid": "{package}"}}')
+        )
+        assert begun.status == 201
+        instance = json.loads(begun.body)["service_instance_uuid"]
+        ended = old.send(
+            served.url,
+            old.python_json("DELETE", "/instantiations", f'{{"service_instance_uuid": "{instance}"}}'),
+        )
+        assert ended.status == 200
+        assert served.left() == []
+
+    def test_son_access(self, served: Served, content: bytes) -> None:
+        key = old.send(served.url, old.python_get("/api/v2/micro-services/public-key"))
+        assert key.status == 404
+        assert_problem(json.loads(key.body))
+        pushed = old.send(served.url, old.python_upload("/api/v2/packages", "service.son", content))
+        assert pushed.status == 201
+        begun = old.send(
+            served.url, old.python_json("POST", "/api/v2/requests", '{"service_uuid": "latest"}')
+        )
+        assert begun.status == 201
+        listed = old.send(served.url, old.python_get("/api/v2/packages"))
+        assert json.loads(listed.body) == {"service_uuid_list": [json.loads(pushed.body)["service_uuid"]]}
+        for path in ("/api/v2/services", f"/api/v2/packages/{uuid4()}/download"):
+            assert_problem(json.loads(old.send(served.url, old.python_get(path)).body))
+
+    def test_son_profile(self, served: Served, content: bytes) -> None:
+        """It sends JSON without a content type, and deletes by both uuids."""
+        pushed = old.send(served.url, old.python_upload("/packages", "service.son", content))
+        package = json.loads(pushed.body)["service_uuid"]
+        begun = old.send(
+            served.url, old.python_untyped("POST", "/instantiations", f'{{"service_uuid": "{package}"}}')
+        )
+        instance = json.loads(begun.body)["service_instance_uuid"]
+        both = f'{{"service_instance_uuid": "{instance}", "service_uuid": "{package}"}}'
+        ended = old.send(served.url, old.python_untyped("DELETE", "/instantiations", both))
+        assert (ended.status, json.loads(ended.body)) == (200, stopped(instance))
 
 
 def until_decided(served: Served, path: str, seconds: float = 60) -> dict[str, Any]:
