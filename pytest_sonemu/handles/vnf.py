@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_sonemu.emulation.protocol import ContainerState, VnfVerb
@@ -56,6 +57,11 @@ class Vnf(Endpoint):
     def stands_in(self) -> bool:
         """Whether that image stands in for the one that the descriptor names."""
         return self._container_plan.image.stand_in
+
+    @property
+    def share(self) -> Path:
+        """The folder that the VNF sees as /mnt/share, where images put results; it ends with the instance."""
+        return self._core.bed.client.run_dir / "instances" / self._core.plan.instance / self.id / "share"
 
     @property
     def logs(self) -> str:

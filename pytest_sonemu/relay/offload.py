@@ -92,7 +92,9 @@ def cut(data: bytes) -> Iterator[bytes]:
     header = _header_length(data, kind, start) if kind and size and flags & NEEDS_CHECKSUM else 0
     total = len(data) - _BEFORE
     ethertype, network = network_header(data)
-    whole = header and start + offset + 2 <= header and _ip_is_whole(data, ethertype, network, _BEFORE + start)
+    whole = (
+        header and start + offset + 2 <= header and _ip_is_whole(data, ethertype, network, _BEFORE + start)
+    )
     if not whole or total - header <= size:
         yield data
         return

@@ -38,7 +38,10 @@ impairments = st.builds(
     corrupt=shares,
     seed=st.integers(0, 2**64 - 1),
 ) | st.builds(
-    Impairment, loss=shares, loss_correlation=st.just(0.0) | st.floats(0, 0.99), seed=st.integers(0, 2**64 - 1)
+    Impairment,
+    loss=shares,
+    loss_correlation=st.just(0.0) | st.floats(0, 0.99),
+    seed=st.integers(0, 2**64 - 1),
 )
 
 
@@ -105,7 +108,7 @@ class Core(CoreBoard):
         return [hop for path in self.paths for hop in self._path_counters(path)["hops"]]
 
 
-udp = bytes(10) + bytes.fromhex("020000000001020000000002" "0800" "4500") + bytes(7) + b"\x11" + bytes(40)
+udp = bytes(10) + bytes.fromhex("02000000000102000000000208004500") + bytes(7) + b"\x11" + bytes(40)
 frames = (
     st.integers(0, 1400).map(lambda size: udp + bytes(size))
     | cases.map(lambda case: super_frame(case[0], case[1], case[2] * 20, case[3], case[4], case[5]))
@@ -118,7 +121,9 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(st.lists(impairments, max_size=3), steps, st.none() | st.tuples(st.integers(0, 40), impairments))
 def test_the_core_does_what_python_does(
     hops: list[Impairment],
