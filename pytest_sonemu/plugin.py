@@ -12,6 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from pytest_sonemu.gatekeeper.client import GatekeeperClient
     from pytest_sonemu.handles.service import Service
     from pytest_sonemu.handles.testbed import TestBed
     from pytest_sonemu.sharing.session import Sharing
@@ -206,6 +207,23 @@ def sonemu_service(request: pytest.FixtureRequest, _sonemu_asked: Mapping[str, o
         shown_to_instance(request, service),
     ):
         yield cast("Service", service)
+
+
+@pytest.fixture
+def sonemu_gatekeeper(request: pytest.FixtureRequest, sonemu_testbed: TestBed) -> Iterator[GatekeeperClient]:
+    """A client of SONATA's gatekeeper, served over HTTP on this test's bed.
+
+    What is started through it has handles (`testbed.service(uuid)`) and ends with the test.
+    """
+    from pytest_sonemu.gatekeeper.client import GatekeeperClient
+    from pytest_sonemu.gatekeeper.serving import serve
+
+    with (
+        serve(sonemu_testbed, allow_build=True) as served,
+        GatekeeperClient(served.url) as client,
+        shown_to_instance(request, client),
+    ):
+        yield client
 
 
 @contextmanager
