@@ -99,8 +99,7 @@ class Engine(Board[Shaper, Way]):
     def _end_shape(self, shape: Shaper) -> None: ...
 
     def _new_path(self, flow: FlowSpec, shapes: list[Shaper], egress: int) -> Way:
-        way = Way(flow.virtual_link, [shape.admit(flow.virtual_link) for shape in shapes], egress)
-        return way
+        return Way(flow.virtual_link, [shape.admit(flow.virtual_link) for shape in shapes], egress)
 
     def _turn_to(self, path: Way, egress: int) -> None:
         path.egress = egress

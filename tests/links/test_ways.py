@@ -168,7 +168,7 @@ def test_other_traffic_is_not_taken_for_the_probe() -> None:
         with ThreadPoolExecutor(max_workers=1) as pool:
             counted = pool.submit(others)
             try:
-                result = probe(bed, "input:input", "server", tcp=80)
+                result = probe(bed, "input", "server", tcp=80)
             finally:
                 stop.set()
             assert counted.result() > 3
