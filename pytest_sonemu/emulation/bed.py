@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_sonemu.emulation.containers import Containers
+from pytest_sonemu.emulation.fabric import Fabric
 from pytest_sonemu.emulation.instance import PARALLEL, Instance
-from pytest_sonemu.emulation.protocol import Applied, BedState
+from pytest_sonemu.emulation.protocol import Applied, BedState, Boot
+from pytest_sonemu.emulation.shaping import Shaping
 from pytest_sonemu.emulation.spawning import SpawnedProcesses
 from pytest_sonemu.emulation.transcript import Transcript
 from pytest_sonemu.errors import EmulationError, NotFoundError
 from pytest_sonemu.planning.plan import Allocations, DeploymentPlan
+from pytest_sonemu.topology.model import Topology
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -31,10 +34,14 @@ class StalePlanError(EmulationError):
 class Bed:
     """All instances of one test bed. Thread-safe: long steps run outside the lock."""
 
-    def __init__(self, name: str, run_dir: Path, api: APIClient, labels: dict[str, str], hold: str) -> None:
-        self.name, self.run_dir = name, run_dir
-        self.containers = Containers(api, labels, hold)
+    def __init__(
+        self, run_dir: Path, boot: Boot, topology: Topology, api: APIClient, labels: dict[str, str]
+    ) -> None:
+        self.name, self.run_dir = boot.bed, run_dir
+        self.containers = Containers(api, labels, boot.hold)
         self.transcript = Transcript(run_dir / "transcript.log")
+        self.fabric = Fabric(self.transcript)
+        self.shaping = Shaping(topology, run_dir, boot.seed, self.fabric, self.note)
         self._lock = threading.Condition()
         self._instances: dict[str, Instance] = {}
         self._generation = 0
@@ -55,9 +62,8 @@ class Bed:
                 raise StalePlanError(
                     f"the plan of {plan.instance} is older than what has been given out since"
                 )
-            instance = Instance(
-                plan, self.run_dir / "instances" / plan.instance, self.containers, self.transcript
-            )
+            folder = self.run_dir / "instances" / plan.instance
+            instance = Instance(plan, folder, self.containers, self.fabric, self.shaping)
             self._instances[plan.instance] = instance
             self._generation += 1
             self._next_number = max(self._next_number, plan.number + 1)
@@ -132,6 +138,7 @@ class Bed:
             list(pool.map(lambda instance: instance.down(graceful=False), instances))
             containers = [v.container for i in instances for v in i.vnfs.values() if v.container is not None]
             list(pool.map(self._remove, filter(self._claim, containers)))
+        self.shaping.close()
         with self._lock:
             self._lock.wait_for(lambda: self._claimed == self._removed, REMOVAL_SECONDS)
 

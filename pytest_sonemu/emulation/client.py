@@ -6,15 +6,17 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pytest_sonemu import errors
 from pytest_sonemu.emulation import launch, places
 from pytest_sonemu.emulation import protocol as messages
 from pytest_sonemu.emulation.codec import Channel
 from pytest_sonemu.planning.plan import Allocations, DeploymentPlan
+from pytest_sonemu.relay.model import Impairment
 from pytest_sonemu.topology.model import Topology
 
 HOLD = Path(__file__).with_name("hold")
@@ -43,7 +45,7 @@ class BedClient:
 
         self.name, self.keeper_pid, self.run_dir = booted.bed, booted.pid, Path(booted.run_dir)
         self.topology: Topology = from_json(booted.topology)
-        self.owner = owner
+        self.owner, self.seed = owner, booted.seed
         self._uid = uid
         self._lease: Channel | None = lease
         self._idle: list[Channel] = []
@@ -57,6 +59,7 @@ class BedClient:
         *,
         name: str | None = None,
         project: str = "",
+        seed: int | None = None,
         lease: float | None = None,
         docker_host: str | None = None,
     ) -> BedClient:
@@ -88,6 +91,7 @@ class BedClient:
             topology=as_json(topology),
             hold=str(HOLD),
             project=project,
+            seed=int.from_bytes(os.urandom(4), "big") if seed is None else seed,
             lease=lease,
         )
         return cls._meet(bed, uid, boot, owner=lease is None)
@@ -211,6 +215,18 @@ class BedClient:
     def read_sysctl(self, instance: str, endpoint: str, name: str) -> str:
         """The value of a `net.*` key in an endpoint's namespace."""
         return _expect(self.request(messages.ReadSysctl(instance, endpoint, name)), messages.Sysctl).value
+
+    def impair(self, target: str, forward: Impairment | None, backward: Impairment | None) -> None:
+        """Impair what `target` names (see `messages.Impair`); both None: as the topology has it."""
+        self.request(messages.Impair(target, forward, backward))
+
+    def impairments(self, target: str) -> messages.Impairments:
+        """What impairs a target now, in each direction."""
+        return _expect(self.request(messages.ReadImpairment(target)), messages.Impairments)
+
+    def relay_counters(self) -> Mapping[str, Any]:
+        """The relay's counters per flow and link; empty while nothing is relayed."""
+        return _expect(self.request(messages.CountRelayed()), messages.RelayCounters).counters
 
     def describe(self) -> messages.BedState:
         return _expect(self.request(messages.Describe()), messages.BedState)

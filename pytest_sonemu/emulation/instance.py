@@ -6,9 +6,7 @@ Whatever step fails, `up` takes away what it had made before it raises.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +14,12 @@ from pathlib import Path
 
 from pytest_sonemu.emulation import namespaces, processes
 from pytest_sonemu.emulation.containers import Containers
+from pytest_sonemu.emulation.fabric import Fabric, present
 from pytest_sonemu.emulation.protocol import InstanceState, VnfVerb
 from pytest_sonemu.emulation.running import RunningEndpoint, RunningVnf
-from pytest_sonemu.emulation.transcript import Transcript
+from pytest_sonemu.emulation.shaping import Shaping
 from pytest_sonemu.errors import EmulationError, NotFoundError
 from pytest_sonemu.planning import batches
-from pytest_sonemu.planning.batches import Batch
 from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan
 
 # More than the cores of a small machine: half of a container's start is waiting for Docker.
@@ -32,9 +30,10 @@ class Instance:
     """`folder` is the instance's own place in the run directory."""
 
     def __init__(
-        self, plan: DeploymentPlan, folder: Path, containers: Containers, transcript: Transcript
+        self, plan: DeploymentPlan, folder: Path, containers: Containers, fabric: Fabric, shaping: Shaping
     ) -> None:
-        self.plan, self.folder, self.transcript, self.containers = plan, folder, transcript, containers
+        self.plan, self.folder, self.containers = plan, folder, containers
+        self.fabric, self.shaping, self.transcript = fabric, shaping, fabric.transcript
         self.vnfs: dict[str, RunningVnf] = {}
         self.others: dict[str, RunningEndpoint] = {}
         for endpoint in plan.endpoints:
@@ -47,7 +46,6 @@ class Instance:
         # Held while it goes up or down: an end waits for a start that has noticed it.
         self._changing = threading.RLock()
         self.warnings: list[str] = []
-        self._fabric = f"/proc/{os.getpid()}/ns/net"
 
     # -- up ---------------------------------------------------------------------------------------
 
@@ -70,7 +68,9 @@ class Instance:
             for done in vnfs:
                 done.result()
         progress(f"links of {self.plan.instance}")
-        self._run_all(batches.fabric_batches(self.plan, self._namespace_of))
+        relayed = self.shaping.lines_of(self.plan)
+        self.fabric.run(batches.fabric_batches(self.plan, self._namespace_of, relayed=relayed))
+        self.shaping.attach(self.plan)
         self._configure(self.plan.endpoints)
         self._check_ending()
         for vnf in self.vnfs.values():
@@ -99,11 +99,6 @@ class Instance:
         with ThreadPoolExecutor(PARALLEL) as pool:
             for done in [pool.submit(configure, endpoint) for endpoint in endpoints]:
                 done.result()
-
-    def _run_all(self, fabric: Iterable[Batch]) -> None:
-        for batch in fabric:
-            self.transcript.batch(batch, self._fabric)
-            namespaces.run_inside(None, [batch.program, "-batch", "-"], batch.text)
 
     # -- changes ----------------------------------------------------------------------------------
 
@@ -145,23 +140,30 @@ class Instance:
     def _after_end(self, vnf: RunningVnf, *, over: bool = True) -> None:
         vnf.forget_life(over=over)
         # A connection with data still to deliver can hold a namespace, and with it the old ends.
-        for outer in _present(interface.outer for interface in vnf.plan.interfaces):
+        outers = [interface.outer for interface in vnf.plan.interfaces]
+        for outer in present(outers):
             try:
-                self._run_all([batches.removal_batch([outer])])
+                self.fabric.run([batches.removal_batch([outer])])
             except EmulationError:
                 # The kernel may just have taken it away itself.
-                if _present([outer]):
+                if present([outer]):
                     raise
+        self.shaping.renew(self.plan.instance, outers)
 
     def _wire_again(self, vnf: RunningVnf) -> None:
-        others = _present(
+        others = present(
             interface.outer for endpoint in self.plan.endpoints for interface in endpoint.interfaces
         )
-        self._run_all(
+        self.fabric.run(
             batches.fabric_batches(
-                self.plan, self._namespace_of, endpoints={vnf.plan.id}, present=set(others)
+                self.plan,
+                self._namespace_of,
+                endpoints={vnf.plan.id},
+                present=set(others),
+                relayed=self.shaping.lines_of(self.plan),
             )
         )
+        self.shaping.renew(self.plan.instance, [interface.outer for interface in vnf.plan.interfaces])
         self._configure([vnf.plan])
         vnf.release()
 
@@ -183,6 +185,7 @@ class Instance:
                 except EmulationError as error:
                     problems.append(error)
         self._end_strays()
+        self.shaping.detach(self.plan.instance)
         self._remove_links()
         for endpoint in (*self.vnfs.values(), *self.others.values()):
             endpoint.release_namespace()
@@ -207,7 +210,7 @@ class Instance:
     def _remove_links(self) -> None:
         ours = [interface.outer for endpoint in self.plan.endpoints for interface in endpoint.interfaces]
         ours += [bridge.name for link in self.plan.links for bridge in link.bridges]
-        if _present(ours):
+        if present(ours):
             with contextlib.suppress(EmulationError):
                 namespaces.run_inside(None, batches.instance_removal(self.plan.number))
 
@@ -236,9 +239,3 @@ class Instance:
             yield
         except EmulationError as error:
             raise EmulationError(f"VNF '{vnf.plan.id}': {error}") from error
-
-
-def _present(names: Iterable[str]) -> list[str]:
-    """Those of the interfaces that exist in the namespace we are in: the fabric's."""
-    there = {name for _index, name in socket.if_nameindex()}
-    return [name for name in names if name in there]

@@ -158,6 +158,7 @@ class Keeper:
 
         from pytest_sonemu.emulation import docker_api, sweep
         from pytest_sonemu.emulation.bed import Bed
+        from pytest_sonemu.topology.read import from_json
 
         if self.boot is not None:
             channel.send(protocol.Failure("EmulationError", f"the bed '{self.bed_name}' is booted already"))
@@ -170,7 +171,7 @@ class Keeper:
             self.stop()
             return False
         labels = sweep.labels(self.bed_name, run=str(owner_pid), uid=self.uid)
-        self.bed = Bed(self.bed_name, self.run_dir, api, labels, boot.hold)
+        self.bed = Bed(self.run_dir, boot, from_json(boot.topology), api, labels)
         self.bed.write_state()
         if boot.lease is None:
             with contextlib.suppress(ProcessLookupError):
@@ -208,7 +209,9 @@ class Keeper:
         if self.boot is None:
             raise errors.EmulationError("the bed is not booted yet")
         started = processes.start_time(os.getpid()) or 0
-        return protocol.Booted(self.bed_name, os.getpid(), started, str(self.run_dir), self.boot.topology)
+        return protocol.Booted(
+            self.bed_name, os.getpid(), started, str(self.run_dir), self.boot.topology, self.boot.seed
+        )
 
 
 def failure(error: Exception) -> protocol.Failure:

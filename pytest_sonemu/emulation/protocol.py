@@ -8,9 +8,10 @@ docstring, or `Failure`. While a long request runs, `Progress` messages may come
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pytest_sonemu.planning.plan import Allocations, DeploymentPlan
+from pytest_sonemu.relay.model import Impairment
 
 VERSION = 1
 
@@ -31,6 +32,7 @@ class Boot:
     topology: str
     hold: str
     project: str = ""
+    seed: int = 0
     lease: float | None = None
     kind: Literal["boot"] = "boot"
 
@@ -49,6 +51,7 @@ class Booted:
     start_time: int
     run_dir: str
     topology: str
+    seed: int = 0
     version: int = VERSION
     kind: Literal["booted"] = "booted"
 
@@ -207,6 +210,49 @@ class Sysctl:
 
 
 @dataclass(frozen=True, slots=True)
+class Impair:
+    """Impair what `target` names: a PoP link ("pop1-pop2"), a virtual link ("firewall/link-1") or an
+    interface ("firewall/fw:input"); both None: as the topology has it. Reply: `Done`."""
+
+    target: str
+    forward: Impairment | None
+    backward: Impairment | None
+    kind: Literal["impair"] = "impair"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadImpairment:
+    """What impairs a target now. Reply: `Impairments`."""
+
+    target: str
+    kind: Literal["read_impairment"] = "read_impairment"
+
+
+@dataclass(frozen=True, slots=True)
+class Impairments:
+    """Forward and backward: `own` as set at run time (None: nothing was), `base` as the topology has it."""
+
+    base: tuple[Impairment, Impairment]
+    own: tuple[Impairment, Impairment] | None = None
+    kind: Literal["impairments"] = "impairments"
+
+
+@dataclass(frozen=True, slots=True)
+class CountRelayed:
+    """The relay's counters. Reply: `RelayCounters`."""
+
+    kind: Literal["count_relayed"] = "count_relayed"
+
+
+@dataclass(frozen=True, slots=True)
+class RelayCounters:
+    """As the relay tells them, per flow and link; empty while nothing is relayed."""
+
+    counters: dict[str, Any]
+    kind: Literal["relay_counters"] = "relay_counters"
+
+
+@dataclass(frozen=True, slots=True)
 class Describe:
     """What is there now. Reply: `BedState`."""
 
@@ -267,7 +313,9 @@ class Failure:
 
 
 _Lifetime = Boot | Attach | Keep | End
-_Change = Apply | Undo | ChangeVnf | SetSysctl
-Request = _Lifetime | _Change | OpenSocket | Spawn | Wait | Signal | ReadSysctl | Describe | DescribeVnf
-Reply = Booted | Applied | Spawned | Exited | Changed | Sysctl | BedState | Done | Progress | Failure
+_Change = Apply | Undo | ChangeVnf | SetSysctl | Impair
+_Reading = ReadSysctl | Describe | DescribeVnf | CountRelayed | ReadImpairment
+Request = _Lifetime | _Change | _Reading | OpenSocket | Spawn | Wait | Signal
+_State = Booted | Applied | Changed | Sysctl | BedState | RelayCounters | Impairments
+Reply = _State | Spawned | Exited | Done | Progress | Failure
 ReplyKind = TypeVar("ReplyKind", bound=Reply)

@@ -77,6 +77,16 @@ class Requests:
                 vnf = bed.instance(instance).change(endpoint, verb, grace)
                 bed.write_state()
                 return protocol.Changed(vnf.state())
+            case protocol.Impair(target, forward, backward):
+                bed.shaping.impair(target, forward, backward)
+            case protocol.ReadImpairment(target):
+                own, base = bed.shaping.impairment(target)
+                return protocol.Impairments(
+                    base=(base.forward, base.backward),
+                    own=None if own is None else (own.forward, own.backward),
+                )
+            case protocol.CountRelayed():
+                return protocol.RelayCounters(dict(bed.shaping.counters()))
             case protocol.DescribeVnf(instance, endpoint):
                 return protocol.Changed(bed.instance(instance).vnf(endpoint).state())
             case protocol.SetSysctl(instance, endpoint, name, value):

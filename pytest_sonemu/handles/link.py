@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 from pytest_sonemu.handles.core import InstanceCore
+from pytest_sonemu.handles.impairing import Impairable
 from pytest_sonemu.handles.interfaces import link_stats, read_outer
 from pytest_sonemu.handles.results import LinkStats
 from pytest_sonemu.handles.undo import UndoStack
@@ -60,6 +65,23 @@ class Link:
         """Whether it carries management and is no part of the service's own ways."""
         return self._plan.management
 
+    @contextmanager
+    def impair(self, *, direction: str | None = None, **values: Any) -> Iterator[None]:
+        """Impair it for the time of a block: `with link.impair(delay="50ms", loss="1%"): …`.
+
+        Each direction is impaired, or one (`direction="fw:output->server:data"`). Known are rate, burst,
+        queue_packets, queue_bytes, delay, jitter, distribution, loss, loss_correlation, bursts, duplicate,
+        reorder, corrupt, seed and their kin (`relay/model.py`). A nested block changes what it names and
+        leaves the rest; at its end all is as it was before. Raises SettingsError.
+        """
+        with self._impairable().impaired(direction, values):
+            yield
+
     def stats(self) -> LinkStats:
         """Packets and bytes per direction since the link was made, from the kernel's counters."""
         return link_stats(self._plan, read_outer(self._core.bed.client))
+
+    def _impairable(self) -> Impairable:
+        ends = self.endpoints if self.kind == "E-Line" else ("endpoints", self.id)
+        target = f"{self._core.plan.instance}/{self.id}"
+        return Impairable(self._core.bed.client, target, (ends[0], ends[1]), self._undo)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 from pytest_sonemu.handles.core import BedCore
+from pytest_sonemu.handles.impairing import Impairable
 from pytest_sonemu.handles.interfaces import read_outer
 from pytest_sonemu.handles.results import DirectionStats, InterfaceStats, LinkStats
+from pytest_sonemu.handles.undo import UndoStack
 from pytest_sonemu.topology.model import PopLink
 
 
 class PopLinkHandle:
     """A PoP link of a bed: `testbed.link("pop1", "pop2").stats()`."""
 
-    def __init__(self, bed: BedCore, link: PopLink) -> None:
-        self._bed, self._link = bed, link
+    def __init__(self, bed: BedCore, link: PopLink, undo: UndoStack) -> None:
+        self._bed, self._link, self._undo = bed, link, undo
 
     def __repr__(self) -> str:
         return f"<PoP link {self.id}: {', '.join(self.virtual_links) or 'no virtual link'}>"
@@ -30,6 +36,18 @@ class PopLinkHandle:
             for link in core.plan.links
             if self.id in link.pop_links
         )
+
+    @contextmanager
+    def impair(self, *, direction: str | None = None, **values: Any) -> Iterator[None]:
+        """Impair it for the time of a block: `with link.impair(delay="50ms", loss="1%"): …`.
+
+        Each direction is impaired, or one (`direction="pop1->pop2"`). Known are rate, burst,
+        queue_packets, queue_bytes, delay, jitter, distribution, loss, loss_correlation, bursts, duplicate,
+        reorder, corrupt, seed and their kin (`relay/model.py`). A nested block changes what it names and
+        leaves the rest; at its end all is as it was before. Raises SettingsError.
+        """
+        with self._impairable().impaired(direction, values):
+            yield
 
     def stats(self) -> LinkStats:
         """Packets and bytes that crossed it, per direction, summed over its virtual links."""
@@ -57,6 +75,9 @@ class PopLinkHandle:
             DirectionStats(self._link.b, self._link.a, back.rx_packets, back.rx_bytes),
         )
         return LinkStats(self.id, directions)
+
+    def _impairable(self) -> Impairable:
+        return Impairable(self._bed.client, self.id, (self._link.a, self._link.b), self._undo)
 
     def _crossed_forward(self, way: tuple[str, ...], start: str) -> bool:
         """Whether a way that starts in PoP `start` crosses this link from its `a` to its `b`."""

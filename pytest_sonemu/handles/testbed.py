@@ -46,18 +46,20 @@ class TestBed:
         name: str | None = None,
         images: Mapping[str, str] | None = None,
         lease: float | None = None,
+        seed: int | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Boot a bed. `topology` is a YAML file or an object; None: one PoP.
 
-        `images` maps image references (exact, or patterns as `*`) to images to run instead. With
+        `images` maps image references (exact, or patterns as `*`) to images to run instead. `seed` decides
+        what links with loss and the like do (None: another one each time). With
         `lease` the bed lives for so many seconds, whatever becomes of this process. `progress` gets a
         line per step. Raises TopologyError, MachineError, SettingsError.
         """
         described = as_topology(topology)
         if images:
             described = replace(described, images={**described.images, **images})
-        client = BedClient.boot(described, name=name, project=Path.cwd().name, lease=lease)
+        client = BedClient.boot(described, name=name, project=Path.cwd().name, seed=seed, lease=lease)
         self._adopt(BedCore(client), UndoStack(), progress)
         if described.hosts:
             try:
@@ -116,6 +118,11 @@ class TestBed:
         return self._core.client.keeper_pid
 
     @property
+    def seed(self) -> int:
+        """What all chance on the bed's links comes from: the same seed loses the same packets."""
+        return self._core.client.seed
+
+    @property
     def gone(self) -> bool:
         return self._core.client.gone
 
@@ -152,7 +159,7 @@ class TestBed:
         """The link between two PoPs, named in either order. Raises NotFoundError."""
         for link in self.topology.links:
             if {link.a, link.b} == {a, b}:
-                return PopLinkHandle(self._core, link)
+                return PopLinkHandle(self._core, link, self._undo)
         raise NotFoundError("PoP link", f"{a}-{b}", [link.name for link in self.topology.links])
 
     # -- services ---------------------------------------------------------------------------------

@@ -81,12 +81,13 @@ def fabric_batches(
     *,
     endpoints: Container[str] | None = None,
     present: Container[str] = (),
+    relayed: Container[str] = (),
 ) -> list[Batch]:
     """What happens in the fabric's namespace.
 
     `namespace_of` gives an endpoint's namespace as `ip` takes it (a pid or a path). With `endpoints`
     only those are wired (again): bridges and joints are there already, and of the other ends only
-    those in `present` are joined to them.
+    those in `present` are joined to them. E-Lines in `relayed` are joined by the relay, not here.
     """
     chosen = [e for e in plan.endpoints if endpoints is None or e.id in endpoints]
     fresh = {interface.outer for endpoint in chosen for interface in endpoint.interfaces}
@@ -104,7 +105,7 @@ def fabric_batches(
     there = (arms - new).union(end.outer for link in plan.links for end in link.ends if end.outer in present)
     lines += _members(plan, new)
     lines += [f"link set dev {outer} up" for outer in sorted(new)]
-    redirects = [line for link in plan.links for line in _redirects(link, new, there)]
+    redirects = [line for link in plan.links for line in _redirects(link, new, there, relayed)]
     batches = [Batch("ip", tuple(lines), "links")] if lines else []
     return batches + ([Batch("tc", tuple(redirects), "E-Lines")] if redirects else [])
 
@@ -164,9 +165,9 @@ def _joints(links: Iterable[LinkPlan], group: int) -> list[str]:
     for link in links:
         bridges = {port: bridge for bridge in link.bridges for port in bridge.ports}
         for joint in link.joints:
-            lines.append(_fabric_pair(joint.a, joint.b, group))
+            lines.append(fabric_pair(joint.a, joint.b, group))
             for end in (joint.a, joint.b):
-                lines += _port(end, bridges[end].name, isolated=end in bridges[end].isolated)
+                lines += bridge_port(end, bridges[end].name, isolated=end in bridges[end].isolated)
                 lines.append(f"link set dev {end} up")
     return lines
 
@@ -175,13 +176,13 @@ def _arms(splits: Iterable[Split], group: int) -> list[str]:
     lines = []
     for split in splits:
         for arm in split.arms:
-            lines.append(_fabric_pair(arm.port, arm.end, group))
-            lines += _port(arm.port, split.bridge, isolated=True)
+            lines.append(fabric_pair(arm.port, arm.end, group))
+            lines += bridge_port(arm.port, split.bridge, isolated=True)
             lines.append(f"link set dev {arm.port} up")
     return lines
 
 
-def _fabric_pair(a: str, b: str, group: int) -> str:
+def fabric_pair(a: str, b: str, group: int) -> str:
     return f"link add {a} mtu {OUTER_MTU} group {group} type veth peer name {b} mtu {OUTER_MTU} group {group}"
 
 
@@ -194,17 +195,17 @@ def _members(plan: DeploymentPlan, new: Container[str]) -> list[str]:
         for bridge in link.bridges
         for port in bridge.ports
         if port in new and port not in joint_ends
-        for line in _port(port, bridge.name, isolated=port in bridge.isolated)
+        for line in bridge_port(port, bridge.name, isolated=port in bridge.isolated)
     ]
     return lines + [
         line
         for split in plan.splits
         if split.outer in new
-        for line in _port(split.outer, split.bridge, isolated=False)
+        for line in bridge_port(split.outer, split.bridge, isolated=False)
     ]
 
 
-def _port(name: str, bridge: str, *, isolated: bool) -> list[str]:
+def bridge_port(name: str, bridge: str, *, isolated: bool) -> list[str]:
     apart = " isolated on" if isolated else ""
     return [
         f"link set dev {name} master {bridge}",
@@ -212,12 +213,37 @@ def _port(name: str, bridge: str, *, isolated: bool) -> list[str]:
     ]
 
 
-def _redirects(link: LinkPlan, fresh: Container[str], present: Container[str]) -> list[str]:
+def direct_again(link: LinkPlan) -> list[str]:
+    """The `tc -batch` lines that join the ends of an E-Line that was relayed."""
+    a, b = (end.outer for end in link.ends)
+    return [
+        line
+        for here, there in ((a, b), (b, a))
+        for line in (f"qdisc replace dev {here} clsact", _redirect(here, there))
+    ]
+
+
+def relayed_now(link: LinkPlan) -> list[str]:
+    """The `tc -batch` lines that part the ends of a direct E-Line, for the relay to join them."""
+    return [f"filter del dev {end.outer} ingress" for end in link.ends]
+
+
+def _redirect(here: str, there: str) -> str:
+    return (
+        f"filter add dev {here} ingress protocol all prio 1 u32 match u32 0 0"
+        f" action mirred egress redirect dev {there}"
+    )
+
+
+def _redirects(
+    link: LinkPlan, fresh: Container[str], present: Container[str], relayed: Container[str]
+) -> list[str]:
     """The two filters of a direct E-Line. An end that is not there yet gets its filter when it comes."""
-    if link.kind != "E-Line" or link.realisation != "direct" or link.bridges:
+    if link.kind != "E-Line" or link.realisation == "switched" or link.bridges:
         return []
     a, b = (end.outer for end in link.ends)
-    if (a not in fresh and a not in present) or (b not in fresh and b not in present):
+    lonely = (a not in fresh and a not in present) or (b not in fresh and b not in present)
+    if lonely or link.id in relayed:
         return [f"qdisc add dev {end} clsact" for end in (a, b) if end in fresh]
     lines = []
     for here, there in ((a, b), (b, a)):
@@ -228,8 +254,5 @@ def _redirects(link: LinkPlan, fresh: Container[str], present: Container[str]) -
             lines.append(f"filter del dev {here} ingress")
         else:
             continue
-        lines.append(
-            f"filter add dev {here} ingress protocol all prio 1 u32 match u32 0 0"
-            f" action mirred egress redirect dev {there}"
-        )
+        lines.append(_redirect(here, there))
     return lines

@@ -55,7 +55,7 @@ class LinkPlanner:
         hops = self._ways.between(ends[0].pop, ends[1].pop, f"E-Line '{link_id}'")
         way = [hop.link for hop in hops]
         realisation = realisation_of(self._topology, way)
-        require_realisable(realisation, link_id, way)
+        require_realisable(realisation, link_id)
         return LinkPlan(
             id=link_id,
             kind="E-Line",
@@ -88,7 +88,7 @@ class LinkPlanner:
         pops, hops = self._ways.spanning([root.pop, *members] if root else members, f"{kind} '{link_id}'")
         way = [hop.link for hop in hops]
         realisation = realisation_of(self._topology, way)
-        require_realisable(realisation, link_id, way)
+        require_realisable(realisation, link_id)
         joints = [self._joint(hop) for hop in hops]
         ports: dict[str, list[str]] = {pop: [] for pop in pops}
         for end in ends:

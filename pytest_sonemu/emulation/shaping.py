@@ -1,0 +1,270 @@
+"""The shaped part of a bed: which links are impaired, and the relay that carries what crosses them.
+
+The relay is started with the first impairment. What is direct becomes relayed, and direct again, while
+traffic flows: two filters go and come, no VNF notices more than a few packets.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_sonemu.emulation import processes
+from pytest_sonemu.emulation.fabric import Fabric, present
+from pytest_sonemu.errors import EmulationError, NotFoundError
+from pytest_sonemu.planning import relaying
+from pytest_sonemu.planning.batches import Batch, direct_again, relayed_now
+from pytest_sonemu.planning.plan import DeploymentPlan, LinkPlan
+from pytest_sonemu.planning.relaying import Relaying
+from pytest_sonemu.relay.client import RelayClient, relay_argv
+from pytest_sonemu.relay.model import FlowSpec, Impairment, LinkSpec
+from pytest_sonemu.topology.model import Topology
+
+RESTARTS = 3
+
+
+class Shaping:
+    """All relayed links of one bed. Thread-safe: one change at a time.
+
+    `note` tells a person what happened.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        run_dir: Path,
+        seed: int,
+        fabric: Fabric,
+        note: Callable[[str], None],
+    ) -> None:
+        self._topology, self._run_dir, self._seed = topology, run_dir, seed
+        self._fabric, self._note = fabric, note
+        self._lock = threading.RLock()
+        self._plans: dict[str, DeploymentPlan] = {}
+        self._base = relaying.topology_links(topology, seed)
+        self._own: dict[str, LinkSpec] = {}
+        self._done = Relaying()
+        self._flows: dict[str, FlowSpec] = {}
+        self._links: dict[str, LinkSpec] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._client: RelayClient | None = None
+        self._restarts = 0
+        self._closed = False
+
+    def lines_of(self, plan: DeploymentPlan) -> frozenset[str]:
+        """The E-Lines of an instance that the relay carries, or will carry from its start on."""
+        with self._lock:
+            wanted = relaying.relaying([plan], self._topology, self._impaired())
+            return frozenset(link for _instance, link in wanted.lines)
+
+    def attach(self, plan: DeploymentPlan) -> None:
+        """An instance's links are made: relay those that cross something impaired."""
+        with self._lock:
+            self._plans[plan.instance] = plan
+            # Its E-Lines were made without filters where the relay is to carry them.
+            fresh = frozenset((plan.instance, link) for link in self.lines_of(plan))
+            self._done = Relaying(self._done.flows, self._done.lines | fresh, self._done.ports)
+            self._settle()
+
+    def detach(self, instance: str) -> None:
+        """An instance's links are about to go, or gone."""
+        with self._lock:
+            plan = self._plans.pop(instance, None)
+            if plan is None:
+                return
+            for name in [name for name in self._own if name.startswith(f"{instance}/")]:
+                del self._own[name]
+            gone = {
+                flow.ingress for flow in self._flows.values() if flow.virtual_link.startswith(f"{instance}/")
+            }
+            self._tell(remove_flows=gone)
+            self._done = Relaying(
+                lines=frozenset(line for line in self._done.lines if line[0] != instance),
+                ports=frozenset(port for port in self._done.ports if port.group != plan.number),
+            )
+
+    def renew(self, instance: str, outers: Iterable[str]) -> None:
+        """Interfaces of an instance were made anew: the relay looks for them again."""
+        with self._lock:
+            anew = set(outers)
+            ports = present(port.port for port in self._done.ports if port.port in anew)
+            self._run_lines("ip", [f"link set dev {port} nomaster" for port in ports], "relayed ports")
+            touched = [flow for flow in self._flows.values() if {flow.ingress, flow.egress} & anew]
+            self._tell(remove_flows=[flow.ingress for flow in touched])
+            self._settle()
+
+    def impair(self, name: str, forward: Impairment | None, backward: Impairment | None) -> None:
+        """Impair a PoP link, a virtual link or an interface by its name; both None: as the topology has it.
+
+        Raises NotFoundError for a name that nothing has.
+        """
+        with self._lock:
+            self._check(name)
+            if forward is None and backward is None:
+                self._own.pop(name, None)
+            else:
+                spec = LinkSpec(name, forward or Impairment(), backward or Impairment())
+                self._own[name] = relaying.seeded(spec, self._seed)
+            self._settle()
+
+    def impairment(self, name: str) -> tuple[LinkSpec | None, LinkSpec]:
+        """What a name was impaired with at run time (or None), and what the topology says of it."""
+        with self._lock:
+            self._check(name)
+            return self._own.get(name), self._base.get(name, LinkSpec(name))
+
+    def counters(self) -> Mapping[str, Any]:
+        """The relay's own counters, per flow and link; empty while nothing is relayed."""
+        with self._lock:
+            return self._client.counters() if self._client is not None else {}
+
+    def close(self) -> None:
+        """End the relay."""
+        with self._lock:
+            self._closed = True
+            process, self._process = self._process, None
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+        if process is not None:
+            process.kill()
+            process.wait(10)
+
+    def _check(self, name: str) -> None:
+        known = list(relaying.impairable(self._plans.values(), self._topology))
+        if name not in known:
+            raise NotFoundError("link or interface to impair", name, known)
+
+    # -- what is wanted, and what is there --------------------------------------------------------
+
+    def _specs(self) -> dict[str, LinkSpec]:
+        return {**self._base, **self._own}
+
+    def _impaired(self) -> frozenset[str]:
+        nothing = Impairment()
+        return frozenset(
+            name
+            for name, spec in self._specs().items()
+            if not (_same(spec.forward, nothing) and _same(spec.backward, nothing))
+        )
+
+    def _settle(self) -> None:
+        """Make what is there what is wanted: the relay told, filters and bridge ports changed."""
+        impaired = self._impaired()
+        wanted = relaying.relaying(self._plans.values(), self._topology, impaired)
+        if wanted.flows and self._client is None:
+            self._start()
+        before = self._done
+        if wanted.ports - before.ports:
+            self._fabric.run(relaying.relay_batch(sorted(wanted.ports - before.ports, key=str), ()))
+        for instance, link_id in sorted(wanted.lines - before.lines):
+            self._run_lines("tc", relayed_now(self._link(instance, link_id)), f"{link_id} relayed")
+        there = set(present(name for flow in wanted.flows for name in (flow.ingress, flow.egress)))
+        flows = {f.ingress: f for f in wanted.flows if {f.ingress, f.egress} <= there}
+        specs = self._specs()
+        crossed = {hop[0] for flow in wanted.flows for hop in flow.hops}
+        links = {name: specs[name] for name in impaired & crossed}
+        self._tell(
+            links=[spec for name, spec in links.items() if self._links.get(name) != spec],
+            flows=[flow for ingress, flow in flows.items() if self._flows.get(ingress) != flow],
+            remove_flows=self._flows.keys() - flows.keys(),
+            remove_links=self._links.keys() - links.keys(),
+        )
+        for instance, link_id in sorted(before.lines - wanted.lines):
+            link = self._link(instance, link_id)
+            if len(present(end.outer for end in link.ends)) == len(link.ends):
+                self._run_lines("tc", direct_again(link), f"{link_id} direct")
+        if before.ports - wanted.ports:
+            self._fabric.run(relaying.relay_batch((), sorted(before.ports - wanted.ports, key=str)))
+        self._done = wanted
+
+    def _tell(
+        self,
+        *,
+        links: Iterable[LinkSpec] = (),
+        flows: Iterable[FlowSpec] = (),
+        remove_links: Iterable[str] = (),
+        remove_flows: Iterable[str] = (),
+    ) -> None:
+        """Tell the relay, and keep what it has been told."""
+        links, flows = list(links), list(flows)
+        remove_links, remove_flows = list(remove_links), list(remove_flows)
+        if self._client is None or not (links or flows or remove_links or remove_flows):
+            return
+        self._client.change(links, flows, remove_links=remove_links, remove_flows=remove_flows)
+        for flow in remove_flows:
+            self._flows.pop(flow, None)
+        for link in remove_links:
+            self._links.pop(link, None)
+        self._flows |= {flow.ingress: flow for flow in flows}
+        self._links |= {link.name: link for link in links}
+
+    def _link(self, instance: str, link_id: str) -> LinkPlan:
+        link = self._plans[instance].link(link_id)
+        if link is None:
+            raise EmulationError(f"instance '{instance}' has no virtual link '{link_id}'")
+        return link
+
+    def _run_lines(self, program: str, lines: list[str], purpose: str) -> None:
+        if lines:
+            self._fabric.run([Batch(program, tuple(lines), purpose)])
+
+    # -- the relay's process ----------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Start a relay in the fabric, which is where we are."""
+        if self._closed:
+            raise EmulationError("the test bed is ending")
+        path = self._run_dir / "relay.sock"
+        path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(str(path))
+            path.chmod(0o600)
+            listener.listen(4)
+            self._process = subprocess.Popen(
+                relay_argv(listener.fileno(), parent=os.getpid()),
+                stdin=subprocess.DEVNULL,
+                pass_fds=[listener.fileno()],
+                start_new_session=True,
+            )
+        self._client = RelayClient(path)
+        hello = self._client.hello()
+        self._flows, self._links = {}, {}
+        self._fabric.transcript.note(f"relay {hello.pid} ({hello.engine}, real-time: {hello.realtime})")
+        threading.Thread(target=self._watch, args=(self._process,), name="relay", daemon=True).start()
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        """Notice the relay's death, name it, and put another in its place."""
+        status = process.wait()
+        with self._lock:
+            if self._closed or self._process is not process:
+                return
+            self._note(f"the relay ended with {status}; frames on impaired links were lost meanwhile")
+            if self._client is not None:
+                self._client.close()
+            self._client, self._process = None, None
+            self._restarts += 1
+            if self._restarts > RESTARTS:
+                self._note("the relay ended too often and is not started again")
+                return
+            try:
+                self._settle()
+            except EmulationError as error:
+                self._note(f"the relay could not be started again: {error}")
+
+    def alive(self) -> bool:
+        """Whether a relay runs."""
+        process = self._process
+        return process is not None and processes.start_time(process.pid) is not None
+
+
+def _same(one: Impairment, other: Impairment) -> bool:
+    """Whether two impairments do the same to frames, whatever their seeds."""
+    from dataclasses import replace
+
+    return replace(one, seed=0) == replace(other, seed=0)
