@@ -1,0 +1,202 @@
+"""Links behave as told on a bed: PoP links, virtual links, E-LANs; while they run; repeatably."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_sonemu.descriptors.model import NetworkFunction, NetworkService
+from pytest_sonemu.errors import NotFoundError, SettingsError
+from pytest_sonemu.handles.results import PingResult
+from pytest_sonemu.handles.service import Service
+from pytest_sonemu.handles.testbed import TestBed
+from pytest_sonemu.topology.model import PoP, PopLink, Topology
+from tests.support.frames import Ear, Mouth, frame, wait_for
+from tests.support.machine import wait
+from tests.support.traffic import bulk
+
+SAPS = NetworkService.of("saps", [], {"near": ["a", "b"], "far": ["c", "d"]}, lans={"lan": ["e", "f", "g"]})
+WHERE = {sap: {"pop": "pop1"} for sap in "abcef"} | {sap: {"pop": "pop2"} for sap in "dg"}
+DELAY = 0.02
+TOPOLOGY = Topology((PoP("pop1"), PoP("pop2")), (PopLink("pop1", "pop2", delay=DELAY),))
+CHAIN = NetworkService.chain("in", NetworkFunction("vnf", image="sonemu/vnf-base"), "out")
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[TestBed]:
+    with TestBed(TOPOLOGY, seed=7) as bed:
+        yield bed
+
+
+@pytest.fixture(scope="module")
+def service(bed: TestBed) -> Service:
+    return bed.start(SAPS, saps=WHERE)
+
+
+def rtt(service: Service, source: str, target: str) -> float:
+    result = service.ping(source, target, 5, interval=0.01)
+    assert result.rtt is not None
+    return result.rtt.min
+
+
+def about(seconds: float) -> object:
+    """Delays are held within 5 % or 0.3 ms; a busy machine may be late by more, never early."""
+    return pytest.approx(seconds + 0.001, abs=0.0012 + seconds * 0.05)
+
+
+def test_a_delay_of_the_topology_is_one_way_and_only_on_its_link(service: Service) -> None:
+    assert service.link("near").realisation == "direct"
+    assert service.link("far").realisation == service.link("lan").realisation == "relayed"
+    assert rtt(service, "c", "d") == about(2 * DELAY)
+    assert rtt(service, "e", "g") == about(2 * DELAY)
+    assert rtt(service, "a", "b") < 0.002
+    assert rtt(service, "e", "f") < 0.002
+
+
+def test_a_pop_link_is_impaired_for_a_block_and_is_as_before_after_it(bed: TestBed, service: Service) -> None:
+    with bed.link("pop2", "pop1").impair(delay="50ms"):
+        assert rtt(service, "c", "d") == about(0.1)
+        with bed.link("pop1", "pop2").impair(jitter="1ms", direction="pop1->pop2"):
+            assert rtt(service, "g", "e") == about(0.1)
+        assert rtt(service, "a", "b") < 0.002
+    assert rtt(service, "c", "d") == about(2 * DELAY)
+
+
+def test_a_direction_alone(service: Service) -> None:
+    with service.link("near").impair(delay="30ms", direction="a->b"):
+        assert rtt(service, "a", "b") == about(0.03)
+    with service.link("near").impair(delay="30ms", direction="b -> a"):
+        assert rtt(service, "a", "b") == about(0.03)
+    assert rtt(service, "a", "b") < 0.002
+
+
+def test_a_virtual_link_is_impaired_alone_and_beside_its_pop_link(service: Service) -> None:
+    with service.link("far").impair(delay="10ms"):
+        assert rtt(service, "c", "d") == about(2 * DELAY + 0.02)
+        assert rtt(service, "e", "g") == about(2 * DELAY)
+    with service.link("lan").impair(delay="10ms"):
+        assert rtt(service, "e", "f") == about(0.02)
+        assert rtt(service, "e", "g") == about(2 * DELAY + 0.02)
+        assert rtt(service, "c", "d") == about(2 * DELAY)
+    assert rtt(service, "e", "f") < 0.002
+
+
+def test_the_same_seed_loses_the_same_packets_whatever_else_crosses_the_link(
+    bed: TestBed, service: Service
+) -> None:
+    def lost(*, beside: bool) -> list[int]:
+        with bed.link("pop1", "pop2").impair(loss="20%", delay=0, direction="pop1->pop2", seed=11):
+            return numbers_lost(service, beside=beside)
+
+    first = lost(beside=False)
+    assert 20 <= len(first) <= 100  # of 300; 99.99 % of all seeds lie within
+    assert lost(beside=False) == first
+    assert lost(beside=True) == first
+
+
+def numbers_lost(service: Service, *, beside: bool) -> list[int]:
+    """Which of 300 numbered IP packets from `c` did not come to `d`."""
+    ear, mouth = Ear(service.sap("d")), Mouth(service.sap("c"), "c")
+    other = Mouth(service.sap("e"), "e")
+    source, target = service.sap("c").mac(), service.sap("d").mac()
+    for number in range(300):
+        if beside:
+            other.send(frame(service.sap("g").mac(), service.sap("e").mac(), udp_packet(b"beside"), 0x0800))
+        mouth.send(frame(target, source, udp_packet(b"number %04d" % number), 0x0800))
+    heard = wait_for([ear], b"number", timeout=2.0).get("d:d", [])
+    for each in (ear, mouth, other):
+        each.close()
+    came = {int(data[data.index(b"number ") + 7 :][:4]) for data in heard}
+    return sorted(set(range(300)) - came)
+
+
+def udp_packet(payload: bytes) -> bytes:
+    """An IPv4 packet of a protocol that nobody listens to (253, for experiments)."""
+    length = 20 + len(payload)
+    header = bytes([0x45, 0]) + length.to_bytes(2, "big") + bytes([0, 0, 0, 0, 64, 253, 0, 0])
+    return header + bytes([10, 0, 0, 1, 10, 0, 0, 2]) + payload
+
+
+def test_a_rate_holds_tcp(service: Service) -> None:
+    with service.link("near").impair(rate="20Mbit"):
+        a, b = service.sap("a"), service.sap("b")
+        began = time.monotonic()
+        assert bulk(a, b, b.ip(), 5_000_000) == 5_000_000
+        took = time.monotonic() - began
+    assert 1.9 < took < 3.0  # 40 Mbit over 20 Mbit/s
+
+
+def test_going_over_while_traffic_flows_loses_next_to_nothing(service: Service) -> None:
+    results: list[PingResult] = []
+    pinging = threading.Thread(target=lambda: results.append(service.ping("a", "b", 400, interval=0.002)))
+    pinging.start()
+    changes = 0
+    while pinging.is_alive():
+        with service.link("near").impair(rate="1Gbit"):
+            pinging.join(0.1)
+        pinging.join(0.1)
+        changes += 2
+    # A change takes some milliseconds; a packet is sent every two.
+    assert changes >= 4
+    assert results[0].received >= 400 - 10 * changes
+
+
+def test_a_vnf_that_restarts_has_its_impaired_links_again(bed: TestBed) -> None:
+    service = bed.start(CHAIN)
+    try:
+        with service.link("link-1").impair(delay="10ms"):
+            assert rtt(service, "in", "out") == about(0.02)
+            service.vnf("vnf").restart()
+            assert rtt(service, "in", "out") == about(0.02)
+        assert rtt(service, "in", "out") < 0.003
+        service.vnf("vnf").restart()
+        assert rtt(service, "in", "out") < 0.003
+    finally:
+        service.stop()
+
+
+def test_a_relay_that_is_killed_is_named_and_another_goes_on(bed: TestBed, service: Service) -> None:
+    assert rtt(service, "c", "d") == about(2 * DELAY)
+    before = _relay_of(bed)
+    os.kill(before, signal.SIGKILL)
+    assert wait(lambda: service.ping("c", "d", 1, timeout=0.2).received == 1, 5)
+    assert _relay_of(bed) not in (0, before)
+    assert rtt(service, "c", "d") == about(2 * DELAY)
+    assert any("relay ended" in note for note in bed.notes)
+
+
+def _relay_of(bed: TestBed) -> int:
+    """The pid of the bed's relay; 0 if there is none."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+                if int(parent) == bed.keeper_pid and "relay" in (entry / "cmdline").read_text():
+                    return int(entry.name)
+            except OSError:
+                continue
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"delayy": "1ms"}, r"delayy: no such impairment \(did you mean 'delay'\?\)"),
+        ({"loss": "200%"}, "loss: '200%' is more than 100 %"),
+        ({"delay": "1ms", "direction": "a->c"}, "neither 'a->b' nor 'b->a'"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(service: Service, values: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message), service.link("near").impair(**values):
+        pytest.fail("nothing was said")
+
+
+def test_an_unknown_pop_link_is_named(bed: TestBed) -> None:
+    with pytest.raises(NotFoundError, match="no PoP link 'pop1-pop9'"):
+        bed.link("pop1", "pop9")
