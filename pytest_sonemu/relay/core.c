@@ -366,13 +366,13 @@ static uint8_t kind_of(const uint8_t *data, uint32_t length) {
 
 static uint32_t header_length(const uint8_t *data, uint32_t length, const struct vnet *vnet) {
     unsigned kind = vnet->kind & ~(unsigned)GSO_ECN;
-    uint32_t header;
+    uint32_t header = 0;
     if (kind == GSO_UDP)
         header = vnet->start + 8u;
-    else if ((kind == GSO_TCP4 || kind == GSO_TCP6) && VNET + vnet->start + 20u <= length)
-        header = vnet->start + 4u * (data[VNET + vnet->start + 12] >> 4);
-    else
-        return 0;
+    else if ((kind == GSO_TCP4 || kind == GSO_TCP6) && VNET + vnet->start + 20u <= length) {
+        unsigned words = data[VNET + vnet->start + 12] >> 4;
+        header = words >= 5 ? vnet->start + 4 * words : 0;
+    }
     return vnet->start >= ETHERNET + 20 && VNET + header <= length ? header : 0;
 }
 

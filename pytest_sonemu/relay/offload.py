@@ -157,7 +157,8 @@ def _header_length(data: bytes, kind: int, start: int) -> int:
     if kind & ~GSO_ECN == GSO_UDP:
         header = start + 8
     elif kind & ~GSO_ECN in (GSO_TCP4, GSO_TCP6) and _BEFORE + start + 20 <= len(data):
-        header = start + 4 * (data[_BEFORE + start + 12] >> 4)
+        words = data[_BEFORE + start + 12] >> 4
+        header = start + 4 * words if words >= 5 else 0
     else:
         return 0
     return header if start >= _ETHERNET + 20 and _BEFORE + header <= len(data) else 0

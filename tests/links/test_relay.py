@@ -22,16 +22,19 @@ import pytest
 from pytest_sonemu.emulation import namespaces
 from pytest_sonemu.errors import EmulationError, SettingsError
 from pytest_sonemu.relay.client import RelayClient
+from pytest_sonemu.relay.core import CORE
 from pytest_sonemu.relay.model import FlowSpec, Impairment, LinkSpec
 from tests.links.lab import Lab, Site, end, flows, quantile, train, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 
 
-@pytest.fixture
-def lab() -> Iterator[Lab]:
+@pytest.fixture(params=["core", "python"])
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    if request.param == "core" and not CORE.exists():
+        pytest.skip("the core was not built: make core")
     with Lab() as lab:
-        lab.start_relay()
+        assert lab.start_relay("--engine", request.param).hello().engine == request.param
         yield lab
         assert lab.relay is not None
         assert lab.log() == ""
