@@ -11,11 +11,12 @@ import argparse
 import json
 import math
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -64,7 +65,7 @@ def server(b: Site, port: int) -> subprocess.Popen[str]:
     def listens() -> bool:
         # It listens on both families by one socket of IPv6 where that exists, else on IPv4.
         files = b.inside(lambda: [path.read_text() for path in NET.glob("tcp*")])
-        return any(f":{port:04X} " in text for text in files)
+        return any(re.search(rf":{port:04X} [0-9A-F:]+ 0A ", text) for text in files)
 
     until(listens, "iperf3 listens")
     return process
@@ -253,14 +254,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hello = lab.start_relay("--engine", options.engine).hello()
         print(f"engine {hello.engine}, {'real-time' if hello.realtime else 'ordinary'} priority\n")
         print("| what | asked | measured | |\n|---|---|---|---|")
-        for name, part in (
+        parts: list[tuple[str, Callable[[], Iterator[Row]]]] = [
             ("delays", lambda: delays(lab, a, b)),
             ("jitter", lambda: jitter(lab, a, b)),
             ("shares", lambda: shares(lab, a, b)),
             ("rates", lambda: rates(lab, a, b)),
             ("sharing", lambda: sharing(lab, a, b, c, d)),
             ("capacity", lambda: capacity(lab, a, b, c, d)),
-        ):
+        ]
+        for name, part in parts:
             if only and name not in only:
                 continue
             for row in part():

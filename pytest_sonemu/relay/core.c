@@ -32,6 +32,9 @@
 #define SMALL 2048
 #define QUANTUM 1514
 #define MOST_HOPS 32
+#define CONTROL 128
+#define MANY 40
+#define REST 50000
 #define OLDEST (20 * SECOND / 1000)
 
 enum { NEEDS_CHECKSUM = 1, GSO_TCP4 = 1, GSO_FRAGMENTS = 3, GSO_TCP6 = 4, GSO_UDP = 5, GSO_ECN = 0x80 };
@@ -128,6 +131,12 @@ struct core {
     struct way **ways;
     size_t table; /* a power of two */
     struct slot *slots;
+    struct mmsghdr messages[BATCH];
+    struct iovec vectors[BATCH];
+    struct sockaddr_ll addresses[BATCH];
+    _Alignas(struct cmsghdr) uint8_t controls[BATCH][CONTROL];
+    int64_t read, window; /* frames read since */
+    bool many;
     int64_t lateness[BUCKETS], latest, strange, no_memory;
     int64_t limits[BUCKETS - 1];
 };
@@ -918,20 +927,19 @@ static struct way *find(const struct core *core, int32_t index) {
             return core->ways[at];
 }
 
+static void set_up(struct core *core) {
+    for (unsigned place = 0; place < BATCH; place++) {
+        core->vectors[place] = (struct iovec){core->slots[place].bytes + HEADROOM, LARGEST};
+        core->messages[place] = (struct mmsghdr){
+            .msg_hdr = {.msg_name = &core->addresses[place], .msg_namelen = sizeof core->addresses[place],
+                        .msg_iov = &core->vectors[place], .msg_iovlen = 1,
+                        .msg_control = core->controls[place], .msg_controllen = CONTROL}};
+    }
+}
+
 /* Whether there may be more to be read at once. */
 static bool receive(struct core *core) {
-    struct mmsghdr messages[BATCH];
-    struct iovec vectors[BATCH];
-    struct sockaddr_ll addresses[BATCH];
-    _Alignas(struct cmsghdr) uint8_t controls[BATCH][128];
-
-    for (unsigned place = 0; place < BATCH; place++) {
-        vectors[place] = (struct iovec){core->slots[place].bytes + HEADROOM, LARGEST};
-        messages[place] = (struct mmsghdr){
-            .msg_hdr = {.msg_name = &addresses[place], .msg_namelen = sizeof addresses[place],
-                        .msg_iov = &vectors[place], .msg_iovlen = 1,
-                        .msg_control = controls[place], .msg_controllen = sizeof controls[place]}};
-    }
+    struct mmsghdr *messages = core->messages;
     int count = recvmmsg(core->packets, messages, BATCH, MSG_DONTWAIT, NULL);
     if (count < 0) {
         if (errno != EAGAIN && errno != EINTR)
@@ -941,11 +949,13 @@ static bool receive(struct core *core) {
     int64_t now = clock_ns(CLOCK_MONOTONIC), real = clock_ns(CLOCK_REALTIME);
     for (int place = 0; place < count; place++) {
         struct msghdr *message = &messages[place].msg_hdr;
-        struct way *way = find(core, addresses[place].sll_ifindex);
+        struct way *way = find(core, core->addresses[place].sll_ifindex);
         unsigned tag_type = 0, tag = 0;
         int64_t at = now;
-        if (!way || messages[place].msg_len < VNET + ETHERNET)
+        if (!way || messages[place].msg_len < VNET + ETHERNET) {
+            message->msg_controllen = CONTROL;
             continue;
+        }
         for (struct cmsghdr *each = CMSG_FIRSTHDR(message); each; each = CMSG_NXTHDR(message, each)) {
             if (each->cmsg_level == SOL_PACKET && each->cmsg_type == PACKET_AUXDATA) {
                 struct tpacket_auxdata aux;
@@ -961,6 +971,7 @@ static bool receive(struct core *core) {
                 at = now - (age < 0 ? 0 : age > OLDEST ? OLDEST : age);
             }
         }
+        message->msg_controllen = CONTROL;
         /* A frame counts from when it came, not from when we got round to it. */
         if (at < core->last_arrival)
             at = core->last_arrival < now ? core->last_arrival : now;
@@ -968,13 +979,26 @@ static bool receive(struct core *core) {
         run(core, at);
         take_in(core, way, core->slots[place].bytes + HEADROOM, messages[place].msg_len, tag_type, tag, at);
     }
+    core->read += count;
     return count == BATCH;
+}
+
+/* Many frames a ms: do not wake for each of them. They count from when they came; so only frames of links
+ * without a delay are later for it, by half of REST. */
+static bool rests(struct core *core, int64_t now) {
+    if (now - core->window >= SECOND / 1000) {
+        core->many = core->read >= MANY && now - core->window < 2 * SECOND / 1000;
+        core->read = 0;
+        core->window = now;
+    }
+    return core->many;
 }
 
 void core_run(struct core *core) {
     struct pollfd polls[2] = {{.fd = core->packets, .events = POLLIN}, {.fd = core->wake, .events = POLLIN}};
     bool more = false;
 
+    set_up(core);
     while (!atomic_load(&core->stopped)) {
         if (atomic_load(&core->wanted)) {
             pthread_mutex_lock(&core->gate);
@@ -984,9 +1008,13 @@ void core_run(struct core *core) {
         int64_t now = clock_ns(CLOCK_MONOTONIC), wait = -1;
         if (core->count)
             wait = core->agenda[0].time > now ? core->agenda[0].time - now : 0;
+        bool rest = rests(core, now);
         pthread_mutex_unlock(&core->big);
-        if (!more && wait) {
+        if (!more && (wait || rest)) {
+            if (rest)
+                wait = REST;
             struct timespec limit = {wait / SECOND, wait % SECOND};
+            polls[0].events = rest ? 0 : POLLIN;
             ppoll(polls, 2, wait < 0 ? NULL : &limit, NULL);
             if (polls[1].revents) {
                 eventfd_t value;
