@@ -9,7 +9,8 @@ import pytest
 
 from pytest_sonemu.cli import VERBS
 from pytest_sonemu.handles.results import Outcome
-from pytest_sonemu.planning.option_models import sap_option_names, vnf_option_names
+from pytest_sonemu.planning.option_models import sap_option_names, service_option_names, vnf_option_names
+from pytest_sonemu.planning.strategies import STRATEGIES
 from pytest_sonemu.sharing.settings import known_keys
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +73,8 @@ def test_the_readme_names_every_key_option_and_verb(pytestconfig: pytest.Config)
 
 def test_the_guide_names_every_option_and_outcome() -> None:
     words = names_in("docs/guide.md")
-    assert {*vnf_option_names(), *sap_option_names()} <= words
+    assert {*vnf_option_names(), *sap_option_names(), *service_option_names()} <= words
+    assert {f'"{placement}"' for placement in STRATEGIES} <= words
     assert set(Outcome.__args__) <= words  # type: ignore[attr-defined]
 
 
