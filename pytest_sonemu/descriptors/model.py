@@ -15,6 +15,7 @@ from typing import Literal
 
 PointType = Literal["internal", "external", "management"]
 Connectivity = Literal["E-Line", "E-LAN", "E-Tree"]
+Protocol = Literal["tcp", "udp"]
 
 # The first vocabulary has no type for points of management: there the name tells.
 MANAGEMENT_NAMES = frozenset({"mgmt", "management"})
@@ -53,6 +54,16 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedPort:
+    """A port of a unit that is reached from outside the bed: as `outer` there, None: as any free port."""
+
+    port: int
+    outer: int | None = None
+    protocol: Protocol = "tcp"
+    place: Place | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Unit:
     """One container of a VNF (a VDU, or 5GTANGO's CDU).
 
@@ -69,6 +80,7 @@ class Unit:
     connection_points: tuple[ConnectionPoint, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] | None = None
+    publish: tuple[PublishedPort, ...] = ()
     place: Place | None = field(default=None, compare=False)
 
 
