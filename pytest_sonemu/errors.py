@@ -26,10 +26,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_sonemu.descriptors.findings import Finding
+
+_LONGEST_NAME, _MOST_NAMES = 120, 400
 
 
 class SonemuError(Exception):
@@ -140,6 +143,13 @@ def nearest_first(wanted: str, existing: Iterable[str]) -> list[str]:
 
 
 def did_you_mean(wanted: str, existing: Iterable[str]) -> str:
-    """`" (did you mean 'x'?)"` where one of `existing` is near, else an empty string."""
-    close = get_close_matches(wanted, list(existing), n=1, cutoff=0.6)
+    """`" (did you mean 'x'?)"` where one of `existing` is near, else an empty string.
+
+    The search is bounded: names longer than a name is, and those of quite another length, are left out.
+    """
+    longest = len(wanted)
+    if longest > _LONGEST_NAME:
+        return ""
+    alike = (name for name in existing if 2 * abs(len(name) - longest) <= longest + 2)
+    close = get_close_matches(wanted, list(islice(alike, _MOST_NAMES)), n=1, cutoff=0.6)
     return f" (did you mean '{close[0]}'?)" if close else ""

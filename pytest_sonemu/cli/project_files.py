@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-SCHEMAS = "https://raw.githubusercontent.com/sonata-nfv/son-schema/master"
-
 
 def project_files(
     service: str, vnf: str, image: str, build: str | None, points: Sequence[str]
@@ -45,7 +43,6 @@ def _project(service: str) -> dict[str, Any]:
 def _nsd(service: str, vnf: str, points: Sequence[str]) -> dict[str, Any]:
     nsd: dict[str, Any] = {
         "descriptor_version": "1.0",
-        "schema": f"{SCHEMAS}/service-descriptor/nsd-schema.yml",
         "vendor": "local",
         "name": service,
         "version": "0.1",
@@ -92,7 +89,6 @@ def _vnfd(vnf: str, image: str, points: Sequence[str]) -> dict[str, Any]:
     declared = [{"id": point, "interface": "ipv4", "type": "external"} for point in points]
     return {
         "descriptor_version": "1.0",
-        "schema": f"{SCHEMAS}/function-descriptor/vnfd-schema.yml",
         "vendor": "local",
         "name": vnf,
         "version": "0.1",

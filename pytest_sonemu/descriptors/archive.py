@@ -15,8 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from pytest_sonemu.descriptors.findings import Findings
+from pytest_sonemu.descriptors.kinds import MANIFEST, NAPDS, TOSCA, NotOurs, root_of, what_it_is
 from pytest_sonemu.descriptors.model import Place
 from pytest_sonemu.errors import PackageError
+
+__all__ = ["MANIFEST", "NAPDS", "TOSCA", "PackageFiles", "archive_of", "open_archive", "unpack_context"]
 
 MAX_ARCHIVE = 512 * 1024**2
 MAX_MEMBERS = 10_000
@@ -24,10 +27,11 @@ MAX_MEMBER = 256 * 1024**2
 MAX_TOTAL = 1024**3
 MAX_RATIO = 200
 SUSPICIOUS_FROM = 4 * 1024**2
+SUSPICIOUS_TOTAL = 32 * 1024**2
 
-MANIFEST = "META-INF/MANIFEST.MF"
 STRUCTURE = "evt_package_struct_invalid"
 FORMAT = "evt_package_format_invalid"
+UNSAFE = "sonemu_archive"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
@@ -35,6 +39,7 @@ class PackageFiles(Mapping[str, bytes]):
     """The files of a package by member name (`service_descriptors/nsd.yml`), whatever holds them.
 
     `name_of` gives the name that a person knows: of a project folder the path of the source file.
+    `executable` are the members with that right, `made` those that nobody wrote (a project's manifest).
     """
 
     def __init__(
@@ -45,10 +50,11 @@ class PackageFiles(Mapping[str, bytes]):
         *,
         shown: Mapping[str, str] | None = None,
         executable: frozenset[str] = frozenset(),
+        made: frozenset[str] = frozenset(),
     ) -> None:
         self.origin = origin
         self._sizes, self._read, self._shown = dict(sizes), read, shown or {}
-        self.executable = executable
+        self.executable, self.made = executable, made
 
     def __getitem__(self, name: str) -> bytes:
         """The bytes of `name`. Raises KeyError, and PackageError for a damaged member."""
@@ -117,30 +123,44 @@ def archive_of(data: bytes, shown: str, findings: Findings) -> PackageFiles:
         EOFError,
         UnicodeDecodeError,
     ) as error:
-        raise refused(shown, FORMAT, _what_it_is(data) or f"not a zip archive: {error}") from None
-    files = _checked(members, shown, findings)
+        raise refused(shown, FORMAT, what_it_is(data) or f"not a zip archive: {error}") from None
+    files = _checked(members, len(data), shown, findings)
     if findings.failed:
         raise PackageError(f"{shown}: not a package that can be read safely", findings)
-    _check_kind(files, shown)
+    try:
+        root = root_of(files, lambda name: _bytes_of(archive, files[name], f"{shown}/{name}"))
+    except NotOurs as other:
+        rule = STRUCTURE if other.structure else FORMAT
+        raise refused(shown, rule, other.problem, other.hint) from None
+    if root:
+        message = f"all of the package lies in the folder {root} of the archive"
+        findings.warning("sonemu_root_folder", message, Place(shown), f"zip what is in {root}")
+    start = len(root)
 
     def read(name: str) -> bytes:
-        try:
-            return archive.read(files[name])
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            ValueError,
-            OSError,
-            RuntimeError,
-            NotImplementedError,
-        ) as error:
-            raise refused(f"{shown}/{name}", FORMAT, f"the member is damaged: {error}") from None
+        return _bytes_of(archive, files[root + name], f"{shown}/{root}{name}")
 
-    executable = frozenset(name for name, member in files.items() if (member.external_attr >> 16) & 0o111)
-    return PackageFiles(
-        shown, {name: info.file_size for name, info in files.items()}, read, executable=executable
+    executable = frozenset(
+        name[start:] for name, member in files.items() if (member.external_attr >> 16) & 0o111
     )
+    sizes = {name[start:]: info.file_size for name, info in files.items()}
+    names = {name: f"{shown}/{root}{name}" for name in sizes} if root else None
+    return PackageFiles(shown, sizes, read, shown=names, executable=executable)
+
+
+def _bytes_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shown: str) -> bytes:
+    try:
+        return archive.read(member)
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        ValueError,
+        OSError,
+        RuntimeError,
+        NotImplementedError,
+    ) as error:
+        raise refused(shown, FORMAT, f"the member is damaged: {error}") from None
 
 
 def unpack_context(files: PackageFiles, folder: str, target: Path) -> None:
@@ -191,15 +211,22 @@ def ignored(name: str) -> bool:
     return "__MACOSX" in path.parts or path.name.startswith("._") or path.name == ".DS_Store"
 
 
-def _checked(members: list[zipfile.ZipInfo], shown: str, findings: Findings) -> dict[str, zipfile.ZipInfo]:
+def _checked(
+    members: list[zipfile.ZipInfo], size: int, shown: str, findings: Findings
+) -> dict[str, zipfile.ZipInfo]:
     """The members that are files, by name; every one that is not safe is a finding."""
 
     def refuse(message: str, name: str = "") -> None:
-        findings.error(STRUCTURE, message, Place(f"{shown}/{name}" if name else shown))
+        findings.error(UNSAFE, message, Place(f"{shown}/{name}" if name else shown))
 
     if len(members) > MAX_MEMBERS:
         refuse(f"the archive has {len(members)} members, more than {MAX_MEMBERS}")
         return {}
+    litter = [member.orig_filename for member in members if ignored(member.orig_filename)]
+    if litter:
+        message = f"files that macOS left are not read: {', '.join(litter[:3])}"
+        message += f" and {len(litter) - 3} more" if len(litter) > 3 else ""
+        findings.info("sonemu_archive_litter", message, Place(shown), "zip -X leaves them out")
     files: dict[str, zipfile.ZipInfo] = {}
     for member in members:
         name = member.orig_filename
@@ -215,13 +242,20 @@ def _checked(members: list[zipfile.ZipInfo], shown: str, findings: Findings) -> 
             refuse("the archive has two members of this name", name)
         elif not member.is_dir():
             files[name] = member
+    _check_whole(files, size, refuse)
+    return files
+
+
+def _check_whole(files: Mapping[str, zipfile.ZipInfo], size: int, refuse: Callable[[str, str], None]) -> None:
+    """What no member tells alone: how much they are together, and files that are folders too."""
     total = sum(member.file_size for member in files.values())
     if total > MAX_TOTAL:
-        refuse(f"the archive unpacks to {total} bytes, more than {MAX_TOTAL}")
+        refuse(f"the archive unpacks to {total} bytes, more than {MAX_TOTAL}", "")
+    elif total > SUSPICIOUS_TOTAL and total > MAX_RATIO * size:
+        refuse(f"the archive grows {total // max(size, 1)} times when unpacked, more than {MAX_RATIO}", "")
     for name in files:
         if any(str(parent) in files for parent in PurePosixPath(name).parents):
             refuse("a file is used as a folder", name)
-    return files
 
 
 def _why_not(member: zipfile.ZipInfo) -> str | None:
@@ -240,42 +274,4 @@ def _why_not(member: zipfile.ZipInfo) -> str | None:
         return f"the member has {size} bytes, more than {MAX_MEMBER}"
     if size > SUSPICIOUS_FROM and size > MAX_RATIO * packed:
         return f"the member grows {size // packed} times when unpacked, more than {MAX_RATIO}"
-    return None
-
-
-def _check_kind(files: Mapping[str, zipfile.ZipInfo], shown: str) -> None:
-    if MANIFEST in files:
-        return
-    if any(name.startswith("TOSCA-Metadata/") or "/TOSCA-Metadata/" in name for name in files):
-        raise refused(
-            shown,
-            FORMAT,
-            "a 5GTANGO or ETSI package (TOSCA-Metadata), which is not read yet",
-            "use a SONATA .son package",
-        )
-    inner = next((name for name in files if name.endswith(f"/{MANIFEST}")), None)
-    if inner is not None:
-        folder = inner[: -len(MANIFEST)]
-        raise refused(
-            shown,
-            STRUCTURE,
-            f"the package lies in the folder {folder} of the archive",
-            f"zip what is in {folder}",
-        )
-    if any("vnfd" in name.lower() or "nsd" in name.lower() for name in files) and not any(
-        name.startswith(("service_descriptors/", "function_descriptors/")) for name in files
-    ):
-        raise refused(shown, STRUCTURE, f"no {MANIFEST}: an OSM package or another format, not a SONATA one")
-    raise refused(shown, STRUCTURE, f"no {MANIFEST} in the archive", "a .son package has its manifest there")
-
-
-def _what_it_is(data: bytes) -> str | None:
-    if data.startswith(b"\x1f\x8b") or data[257:262] == b"ustar":
-        return "a tar archive: an OSM package or another format, not a SONATA one (.son is a zip)"
-    if data.startswith(b"PK"):
-        return "a damaged or cut zip archive"
-    if data.startswith((b"<!DOCTYPE", b"<html", b"<?xml")):
-        return "a web page, not a zip archive: was it downloaded by the wrong address?"
-    if data.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer: run 'git lfs pull' first"
     return None

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import yaml
 
 from pytest_sonemu.descriptors.findings import Findings
 from pytest_sonemu.descriptors.model import Place
+
+if TYPE_CHECKING:
+    from pytest_sonemu.descriptors.archive import PackageFiles
 
 MAX_BYTES = 2_000_000
 MAX_NODES = 200_000
@@ -99,13 +102,17 @@ class Node:
                 yield from child._walk((*path, index))
 
 
-def load(data: bytes, file: str, findings: Findings, *, rule: str = "invalid_yaml") -> Node | None:
+def load(
+    data: bytes, file: str, findings: Findings, *, rule: str = "invalid_yaml", refuse: str | None = None
+) -> Node | None:
     """The document in `data`, or None after a finding of `rule` that says why it cannot be read.
 
-    An empty document is a node with the value None. `file` is the name that places bear.
+    An empty document is a node with the value None. `file` is the name that places bear. What is YAML,
+    but is not read in descriptors, is a finding of `refuse` (None: of `rule` too).
     """
+    findings.begin(file)
     if len(data) > MAX_BYTES:
-        findings.error(rule, f"the file has {len(data)} bytes, more than {MAX_BYTES}", Place(file))
+        too_large(len(data), file, findings, rule)
         return None
     try:
         text = data.decode("utf-8-sig")
@@ -114,9 +121,11 @@ def load(data: bytes, file: str, findings: Findings, *, rule: str = "invalid_yam
         findings.error(rule, f"not UTF-8: byte 0x{data[error.start]:02x}", place, "save the file as UTF-8")
         return None
     try:
-        return _Reader(text, file, findings, rule).document()
+        return _Reader(text, file, findings, refuse or rule).document()
     except _RefusedError as refused:
-        findings.error(rule, refused.message, Place(file, refused.line, refused.column), refused.hint)
+        findings.error(
+            refuse or rule, refused.message, Place(file, refused.line, refused.column), refused.hint
+        )
     except yaml.reader.ReaderError as error:
         place = _place_of(file, text[: error.position])
         findings.error(rule, f"not YAML: {error.reason}", place)
@@ -128,6 +137,19 @@ def load(data: bytes, file: str, findings: Findings, *, rule: str = "invalid_yam
     except yaml.YAMLError as error:
         findings.error(rule, f"not YAML: {error}", Place(file))
     return None
+
+
+def load_member(files: PackageFiles, member: str, findings: Findings, rule: str) -> Node | None:
+    """As `load`, for a descriptor in a package; one that is too large is not even unpacked."""
+    shown = files.name_of(member)
+    if files.size(member) > MAX_BYTES:
+        too_large(files.size(member), shown, findings, rule)
+        return None
+    return load(files[member], shown, findings, rule=rule, refuse="sonemu_yaml")
+
+
+def too_large(size: int, file: str, findings: Findings, rule: str) -> None:
+    findings.error(rule, f"the file has {size} bytes, more than {MAX_BYTES}", Place(file))
 
 
 class _RefusedError(Exception):

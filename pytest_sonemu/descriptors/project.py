@@ -1,11 +1,15 @@
 """A project folder seen as the package that it packs to.
 
+Of SONATA:
+
 project.yml                     name, vendor and version of the package
 sources/nsd/*.yml               one NSD
 sources/vnf/<vnf>/*.yml         one VNFD per folder
 sources/vnf/<vnf>/Dockerfile    its image, if it is built: file:///docker_files/<vnf>/Dockerfile
 docker_files/<image>/           further build contexts: file:///docker_files/<image>/Dockerfile
 sonemu.yml                      options, which are not packed
+
+Of 5GTANGO (`project_file.py`): project.yml with `files`, a list of paths and their types.
 """
 
 from __future__ import annotations
@@ -22,29 +26,21 @@ from pytest_sonemu.descriptors.archive import (
     MAX_MEMBER,
     MAX_MEMBERS,
     MAX_TOTAL,
+    NAPDS,
     STRUCTURE,
     PackageFiles,
     bad_name,
     ignored,
     refused,
 )
-from pytest_sonemu.descriptors.findings import Findings, Level
+from pytest_sonemu.descriptors.findings import Findings
 from pytest_sonemu.descriptors.located import load
 from pytest_sonemu.descriptors.model import Place
+from pytest_sonemu.descriptors.project_file import BAD_PROJECT, check_project, package_texts, tango_members
 from pytest_sonemu.descriptors.section import Section
 from pytest_sonemu.errors import PackageError
 
 PROJECT = "project.yml"
-_KNOWN = (
-    "version",
-    "package",
-    "descriptor_extension",
-    "description",
-    "maintainer",
-    "catalogues",
-    "publish_to",
-)
-_PACKAGE = ("name", "vendor", "version", "maintainer", "description")
 _SKIPPED_FOLDERS = frozenset({".git", "__pycache__", ".venv", ".tox", "node_modules"})
 _YAML = (".yml", ".yaml")
 
@@ -53,13 +49,13 @@ def open_project(root: Path, findings: Findings) -> PackageFiles:
     """The project in `root` as package files. Raises PackageError if it is no project folder."""
     shown = str(root)
     try:
-        if (root / MANIFEST).is_file():
+        if (root / MANIFEST).is_file() or any((root / name).is_file() for name in NAPDS):
             return _Collector(root, findings).unpacked()
         if not (root / PROJECT).is_file():
             raise refused(
                 shown, STRUCTURE, f"no {PROJECT} in the folder", "'sonemu init' writes a project folder"
             )
-        return _Collector(root, findings).packed()
+        return _Collector(root, findings).project()
     except OSError as error:
         raise refused(str(error.filename or shown), STRUCTURE, f"cannot be read: {error.strerror}") from None
 
@@ -75,7 +71,18 @@ class _Collector:
             self._put(source.relative_to(self._root).as_posix(), source)
         return self._files({})
 
-    def packed(self) -> PackageFiles:
+    def project(self) -> PackageFiles:
+        """The package that the project packs to. Faults are findings, and what is there is read on."""
+        path = self._root / PROJECT
+        node = load(path.read_bytes(), str(path), self._findings, rule=BAD_PROJECT)
+        project = Section.of(node, self._findings, BAD_PROJECT, PROJECT) if node is not None else None
+        if project is not None:
+            check_project(project, self._findings)
+        if project is not None and "files" in project:
+            return self._files(tango_members(project, self._root, self._put_inside, self._findings))
+        return self._packed(project)
+
+    def _packed(self, project: Section | None) -> PackageFiles:
         sources = self._root / "sources"
         nsds = self._yaml_in(sources / "nsd")
         if len(nsds) != 1:
@@ -99,10 +106,7 @@ class _Collector:
             for member in sorted(self._sources)
             if member.startswith("docker_files/")
         ]
-        if self._findings.failed:
-            raise PackageError(f"{self._root} is not a project that can be packed", self._findings)
-        manifest = self._manifest(contents)
-        return self._files({MANIFEST: manifest})
+        return self._files({MANIFEST: self._manifest(project, contents)})
 
     def _functions(self, folder: Path) -> list[tuple[str, Path]]:
         """(folder name, VNFD) of each VNF. A YAML file lying directly in sources/vnf is a VNFD too."""
@@ -142,42 +146,23 @@ class _Collector:
                 if source != vnfd:
                     self._put(f"docker_files/{name}/{source.relative_to(folder).as_posix()}", source)
 
-    def _manifest(self, contents: list[tuple[str, str]]) -> bytes:
-        path = self._root / PROJECT
-        node = load(path.read_bytes(), str(path), self._findings, rule="evt_project_invalid")
-        project = (
-            Section.of(node, self._findings, "evt_project_invalid", PROJECT) if node is not None else None
-        )
-        package = None
-        if project is not None:
-            project.only(_KNOWN)
-            package = project.section("package", f"'package' of {PROJECT}", level="error")
-            if package is None:
-                project.missing("package", "warning")
-        texts: dict[str, str] = {}
-        if package is not None:
-            package.only(_PACKAGE)
-            for key in _PACKAGE:
-                required: Level | None = "warning" if key in ("name", "vendor", "version") else None
-                text = package.text(key, required=required, exact=key != "description")
-                if text is not None:
-                    texts[key] = text
-        if self._findings.failed:
-            raise PackageError(f"{self._root} is not a project that can be packed", self._findings)
-        name = texts.get("name", self._root.resolve().name)
-        manifest = {
+    def _manifest(self, project: Section | None, contents: list[tuple[str, str]]) -> bytes:
+        texts = package_texts(project)
+        manifest: dict[str, object] = {
             "descriptor_version": "1.0",
             **texts,
             "vendor": texts.get("vendor", "vendor"),
-            "name": name,
+            "name": texts.get("name", self._root.resolve().name),
             "version": texts.get("version", "0.1"),
             "sealed": True,
-            "entry_service_template": f"/{contents[0][0]}",
-            "package_content": [
-                {"name": f"/{member}", "content-type": kind, "md5": _md5(self._sources[member])}
-                for member, kind in contents
-            ],
         }
+        if contents and contents[0][0].startswith("service_descriptors/"):
+            manifest["entry_service_template"] = f"/{contents[0][0]}"
+        manifest["package_content"] = [
+            {"name": f"/{member}", "content-type": kind, "md5": _md5(self._sources[member])}
+            for member, kind in contents
+            if member in self._sources
+        ]
         return yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True).encode()
 
     def _files(self, made: dict[str, bytes]) -> PackageFiles:
@@ -207,7 +192,12 @@ class _Collector:
         }
         executable = frozenset(name for name, path in sources.items() if path.stat().st_mode & 0o111)
         return PackageFiles(
-            str(self._root), dict(sorted(sizes.items())), read, shown=shown, executable=executable
+            str(self._root),
+            dict(sorted(sizes.items())),
+            read,
+            shown=shown,
+            executable=executable,
+            made=frozenset(made),
         )
 
     def _yaml_in(self, folder: Path) -> list[Path]:
@@ -232,6 +222,13 @@ class _Collector:
                     self._refuse("a symbolic link that is no file of this project", path)
                 elif path.is_file():
                     yield path
+
+    def _put_inside(self, member: str, source: Path) -> None:
+        """As `_put`, for a path that somebody wrote: it may lead out of the project by a link."""
+        if source.resolve().is_relative_to(self._root.resolve()):
+            self._put(member, source)
+        else:
+            self._refuse("a symbolic link that is no file of this project", source)
 
     def _put(self, member: str, source: Path) -> None:
         reason = bad_name(member)

@@ -9,7 +9,6 @@ from typing import TypeVar
 from pytest_sonemu.descriptors.findings import Findings, Level
 from pytest_sonemu.descriptors.located import Node
 from pytest_sonemu.descriptors.model import Place
-from pytest_sonemu.errors import did_you_mean
 
 T = TypeVar("T")
 _TRUE, _FALSE = ("yes", "on", "true"), ("no", "off", "false")
@@ -24,12 +23,19 @@ class Section:
 
     @classmethod
     def of(
-        cls, node: Node, findings: Findings, rule: str, what: str, *, level: Level = "error"
+        cls,
+        node: Node,
+        findings: Findings,
+        rule: str,
+        what: str,
+        *,
+        level: Level = "error",
+        shape: str | None = None,
     ) -> Section | None:
-        """The section in `node`, or None after a finding if it is no mapping."""
+        """The section in `node`, or None after a finding (of rule `shape`) if it is no mapping."""
         if isinstance(node.value, dict):
             return cls(node, findings, rule, what)
-        _say(findings, level, rule, f"{what} is {node.kind}, not a mapping", node.place)
+        findings.say(level, shape or rule, f"{what} is {node.kind}, not a mapping", node.place)
         return None
 
     @property
@@ -49,32 +55,37 @@ class Section:
         node = self._values.get(key)
         return node.place if node is not None else self.place
 
-    def text(self, *keys: str, required: Level | None = None, exact: bool = False) -> str | None:
+    def text(
+        self,
+        *keys: str,
+        required: Level | None = None,
+        shape: str | None = None,
+        level: Level = "warning",
+    ) -> str | None:
         """The text of the first of `keys` that is there, without white space around it.
 
-        `exact` warns of a number or boolean written without quotes, which tools read differently.
+        A text that is `required` and missing is a finding of that level; what is no text one of it or
+        of `level`; both of rule `shape`.
         """
         for key in keys:
             node = self.node_of(key)
             if node is None:
                 continue
             if isinstance(node.value, (dict, list)):
-                self.say(
-                    required or "warning", f"'{key}' of {self.what} is {node.kind}, not a text", node.place
-                )
+                message = f"'{key}' of {self.what} is {node.kind}, not a text"
+                self.findings.say(required or level, shape or self.rule, message, node.place)
                 return None
-            if exact and not isinstance(node.value, str):
-                hint = f'write {key}: "{node.text}"'
-                self.say(
-                    "warning", f"'{key}' is not a text: other tools read a number here", node.place, hint
-                )
-            return node.text.strip() or None
+            text = node.text.strip()
+            if not text and required is not None:
+                message = f"'{key}' of {self.what} is empty"
+                self.findings.say(required, shape or self.rule, message, node.place)
+            return text or None
         if required is not None:
-            self.missing(keys[0], required)
+            self.missing(keys[0], required, shape=shape)
         return None
 
-    def number(self, key: str, *, level: Level = "warning") -> float | None:
-        """A finite number of 0 or more; a number in quotes is taken with a warning."""
+    def number(self, key: str, *, level: Level = "warning", shape: str | None = None) -> float | None:
+        """A finite number of 0 or more; a number in quotes is taken. A finding is of rule `shape`."""
         node = self.node_of(key)
         if node is None:
             return None
@@ -85,14 +96,16 @@ class Section:
             except ValueError:
                 pass
             else:
-                self.say("warning", f"'{key}' is a text, not a number", node.place, "remove the quotes")
+                message = f"'{key}' is a text, not a number"
+                self.findings.warning(shape or self.rule, message, node.place, "remove the quotes")
         if (
             isinstance(value, bool)
             or not isinstance(value, (int, float))
             or not math.isfinite(value)
             or value < 0
         ):
-            self.say(level, f"'{key}' of {self.what} is {node.kind}, not a number of 0 or more", node.place)
+            message = f"'{key}' of {self.what} is {node.kind}, not a number of 0 or more"
+            self.findings.say(level, shape or self.rule, message, node.place)
             return None
         return float(value)
 
@@ -119,21 +132,24 @@ class Section:
             self.say("error", f"'{key}': {error}", node.place)
             return None
 
-    def items(self, key: str, *, level: Level = "error") -> list[Node]:
-        """The items of the list at `key`; none if it is not there."""
+    def items(self, key: str, *, level: Level = "error", shape: str | None = None) -> list[Node]:
+        """The items of the list at `key`; none if it is not there, or after a finding (of rule `shape`)."""
         node = self.node_of(key)
         if node is None:
             return []
         if not isinstance(node.value, list):
-            self.say(level, f"'{key}' of {self.what} is {node.kind}, not a list", node.place)
+            message = f"'{key}' of {self.what} is {node.kind}, not a list"
+            self.findings.say(level, shape or self.rule, message, node.place)
             return []
         return node.value
 
-    def sections(self, key: str, what: str, *, level: Level = "error") -> list[Section]:
+    def sections(
+        self, key: str, what: str, *, level: Level = "error", shape: str | None = None
+    ) -> list[Section]:
         """The mappings in the list at `key`."""
         found = (
-            Section.of(item, self.findings, self.rule, what, level=level)
-            for item in self.items(key, level=level)
+            Section.of(item, self.findings, self.rule, what, level=level, shape=shape)
+            for item in self.items(key, level=level, shape=shape)
         )
         return [section for section in found if section is not None]
 
@@ -141,24 +157,20 @@ class Section:
         node = self.node_of(key)
         return None if node is None else Section.of(node, self.findings, self.rule, what, level=level)
 
-    def missing(self, key: str, level: Level) -> None:
-        near = did_you_mean(key, self._values).strip(" ()")
-        self.say(level, f"{self.what} has no '{key}'", self.place, near)
+    def missing(self, key: str, level: Level, *, shape: str | None = None) -> None:
+        near = self.findings.near(key, self._values)
+        message = f"{self.what} has no '{key}'"
+        self.findings.say(level, shape or self.rule, message, self.place, near, about=f"-{key}")
 
     def only(self, known: Iterable[str], *, level: Level = "warning") -> None:
         """Says which keys are none of `known`."""
         names = frozenset(known)
         for key in self._values:
             if key not in names:
-                near = did_you_mean(key, sorted(names)).strip(" ()")
+                near = self.findings.near(key, sorted(names))
                 hint = near or (f"known are: {', '.join(sorted(names))}" if len(names) <= 8 else "")
-                self.say(level, f"unknown key '{key}' in {self.what}", self.node.key_place(key), hint)
+                message = f"unknown key '{key}' in {self.what}"
+                self.say(level, message, self.node.key_place(key), hint)
 
     def say(self, level: Level, message: str, place: Place, hint: str = "") -> None:
-        _say(self.findings, level, self.rule, message, place, hint)
-
-
-def _say(findings: Findings, level: Level, rule: str, message: str, place: Place, hint: str = "") -> None:
-    {"error": findings.error, "warning": findings.warning, "info": findings.info}[level](
-        rule, message, place, hint
-    )
+        self.findings.say(level, self.rule, message, place, hint)

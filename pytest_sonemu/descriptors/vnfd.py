@@ -1,41 +1,31 @@
-"""VNFDs of 2016 and 2017 into the neutral model."""
+"""VNFDs of all vocabularies into the neutral model."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from pytest_sonemu.descriptors.archive import PackageFiles
 from pytest_sonemu.descriptors.findings import Findings
-from pytest_sonemu.descriptors.located import load
-from pytest_sonemu.descriptors.manifest import Listed, member_name
-from pytest_sonemu.descriptors.model import (
-    ConnectionPoint,
-    NetworkFunction,
-    Place,
-    Reference,
-    Unit,
-    VirtualLink,
-)
-from pytest_sonemu.descriptors.points import known, read_links, read_points
-from pytest_sonemu.descriptors.resources import read_resources
+from pytest_sonemu.descriptors.interface_names import interface_name
+from pytest_sonemu.descriptors.links import LinkReader, LinksRead
+from pytest_sonemu.descriptors.located import load_member
+from pytest_sonemu.descriptors.manifest import Listed
+from pytest_sonemu.descriptors.model import ConnectionPoint, NetworkFunction, Place, Reference, Unit
+from pytest_sonemu.descriptors.points import PointRules, known, read_points, read_published
+from pytest_sonemu.descriptors.rule_types import Level
+from pytest_sonemu.descriptors.schemas import check_vnfd
 from pytest_sonemu.descriptors.section import Section
-from pytest_sonemu.errors import did_you_mean
+from pytest_sonemu.descriptors.units import read_units
 
 SYNTAX = "evt_vnfd_stx_invalid"
-IMAGE = "evt_vnfd_itg_vdu_image_not_found"
-_KNOWN = frozenset({
-    "descriptor_version", "schema", "vendor", "name", "version", "author", "description",
-    "created_at", "updated_at", "uuid", "status", "signature", "vnf_group", "vnf_name",
-    "vnf_version", "vnf_author", "vnf_description", "virtual_deployment_units", "connection_points",
-    "virtual_links", "function_specific_managers", "monitoring_rules", "deployment_flavours",
-    "lifecycle_events", "licenses", "licences", "scale_in_out",
-})  # fmt: skip
-_UNIT = frozenset({
-    "id", "description", "vm_image", "vm_image_format", "vm_image_md5", "resource_requirements",
-    "connection_points", "monitoring_parameters", "scale_in_out", "user_data", "vdu_reference",
-})  # fmt: skip
-_FOREIGN_UNITS = ("cloudnative_deployment_units", "physical_deployment_units")
-_NOT_EMULATED = ("function_specific_managers", "monitoring_rules", "lifecycle_events")
+_NOT_EMULATED = (
+    "function_specific_managers",
+    "monitoring_rules",
+    "lifecycle_events",
+    "deployment_flavours",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +37,7 @@ class Identity:
     version: str
 
     def __str__(self) -> str:
-        return f"{self.vendor or '?'}/{self.name} {self.version}"
+        return f"{self.vendor or '?'}/{self.name} {self.version}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,60 +47,73 @@ class FunctionDescriptor:
     identity: Identity
     section: Section
     place: Place
+    tango: bool = False
+
+    def check_schema(self, findings: Findings) -> None:
+        """Judges it by its schema: after reading, so that what stops a start is said as such."""
+        check_vnfd(self.section.node, findings, tango=self.tango)
 
 
 def open_vnfd(listed: Listed, files: PackageFiles, findings: Findings) -> FunctionDescriptor | None:
-    """The VNFD in a member, or None after findings."""
-    node = load(
-        files[listed.member], files.name_of(listed.member), findings, rule="evt_function_invalid_descriptor"
-    )
+    """The VNFD in a member, judged by its schema; None after findings if it has no identity."""
+    node = load_member(files, listed.member, findings, "evt_function_invalid_descriptor")
     if node is None:
         return None
-    section = Section.of(node, findings, SYNTAX, "the VNFD")
+    section = Section.of(node, findings, SYNTAX, "the VNFD", shape="evt_invalid_descriptor")
     if section is None:
         return None
-    name = section.text("name", "vnf_name", required="error", exact=True)
+    if "network_functions" in section and "virtual_deployment_units" not in section:
+        message = f"{listed.member} is listed as a VNFD, but describes a service"
+        findings.error("evt_invalid_descriptor", message, section.node.key_place("network_functions"))
+        return None
+    name = section.text("name", "vnf_name", required="error")
     if name is None:
+        check_vnfd(node, findings, tango=listed.tango)
         return None
     identity = Identity(
-        section.text("vendor", "vnf_group", required="warning", exact=True) or "",
+        section.text("vendor", "vnf_group") or "",
         name,
-        section.text("version", "vnf_version", required="warning", exact=True) or "",
+        section.text("version", "vnf_version") or "",
     )
-    return FunctionDescriptor(identity, section, section.place)
+    return FunctionDescriptor(identity, section, section.place, listed.tango)
 
 
-def read_vnfd(descriptor: FunctionDescriptor, files: PackageFiles, findings: Findings) -> NetworkFunction:
+def read_vnfd(
+    descriptor: FunctionDescriptor, files: PackageFiles, findings: Findings, *, cores: int | None = None
+) -> NetworkFunction:
     """The VNF that a VNFD describes, with the VNFD's name as its id. Faults are findings."""
     section, identity = descriptor.section, descriptor.identity
-    section.only(_KNOWN.union(_FOREIGN_UNITS))
-    foreign = [key for key in _FOREIGN_UNITS if key in section]
-    for key in foreign:
-        message = f"'{key}' (5GTANGO) cannot be deployed: only virtual_deployment_units are read yet"
-        findings.error("evt_vnfd_itg_badsection_vdus", message, section.node.key_place(key))
-    points = tuple(read_points(section, findings, "the VNF").values())
-    unit_sections = section.sections("virtual_deployment_units", "a VDU")
-    if not unit_sections and not foreign:
-        message = f"VNF '{identity.name}' has no virtual_deployment_units: there is nothing to run"
-        findings.error("evt_vnfd_itg_badsection_vdus", message, section.place_of("virtual_deployment_units"))
-    units: dict[str, Unit] = {}
-    for unit_section in unit_sections:
-        unit = _unit(unit_section, identity, files, findings)
-        if unit is None:
-            continue
-        if unit.id in units:
-            message = f"VDU '{unit.id}' is declared twice"
-            findings.error("evt_vnfd_itg_badsection_vdus", message, unit_section.place_of("id"))
-        units[unit.id] = unit
-    links = _internal_links(section, points, units, findings)
-    single = len(units) == 1
+    points = read_points(
+        section, findings, f"VNF '{identity.name}'", PointRules("evt_vnfd_itg_badsection_cpoints")
+    )
+    units = read_units(section, identity.name, files, findings, cores=cores)
+    single = len(units) <= 1
+    read = _internal_links(section, points, units, findings)
+    _check_points(section, read, points, units, findings)
+    published = tuple(read_published(section, findings))
+    for key in _NOT_EMULATED:
+        if section.node_of(key) is not None:
+            message = f"{key} of VNF '{identity.name}': kept, but not acted upon"
+            findings.info("sonemu_not_emulated", message, section.node.key_place(key))
+    if single:
+        points = _with_static(points, units, read)
+    if single:
+        _check_names(f"VNF '{identity.name}'", points.values(), findings)
+    for unit in units.values() if not single else ():
+        _check_names(f"unit '{unit.id}'", unit.connection_points, findings)
+    # The VNFD's points are the interfaces of a VNF of one unit; what its unit calls them is unseen.
+    made = [
+        replace(unit, connection_points=tuple(points.values()), publish=(*unit.publish, *published))
+        if single
+        else unit
+        for unit in units.values()
+    ]
     return NetworkFunction(
         identity.name,
         interfaces=(),
-        connection_points=points,
-        # The VNFD's points are the interfaces of a VNF of one unit; what its VDU calls them is unseen.
-        units=tuple(_with_points(unit, points) if single else unit for unit in units.values()),
-        internal_links=() if single else tuple(links),
+        connection_points=tuple(points.values()),
+        units=tuple(made),
+        internal_links=() if single else tuple(read.links),
         vendor=identity.vendor,
         name=identity.name,
         version=identity.version,
@@ -122,106 +125,100 @@ def not_emulated(section: Section, name: str) -> list[str]:
     return [f"{key} of {name}" for key in _NOT_EMULATED if section.node_of(key) is not None]
 
 
-def _with_points(unit: Unit, points: tuple[ConnectionPoint, ...]) -> Unit:
-    return Unit(
-        id=unit.id,
-        image=unit.image,
-        image_format=unit.image_format,
-        context=unit.context,
-        resources=unit.resources,
-        connection_points=points,
-        place=unit.place,
-    )
-
-
-def _unit(section: Section, identity: Identity, files: PackageFiles, findings: Findings) -> Unit | None:
-    unit_id = section.text("id", required="error")
-    if unit_id is None:
-        return None
-    section.only(_UNIT)
-    what = f"VDU '{unit_id}'"
-    image_format = (section.text("vm_image_format") or "docker").lower()
-    image, context = _image(section, identity, image_format, files, findings)
-    return Unit(
-        id=unit_id,
-        image=image,
-        image_format=image_format,
-        context=context,
-        resources=read_resources(section, what),
-        connection_points=tuple(read_points(section, findings, what).values()),
-        place=section.place,
-    )
-
-
-def _image(
-    section: Section, identity: Identity, image_format: str, files: PackageFiles, findings: Findings
-) -> tuple[str | None, str | None]:
-    """(image, build context) of a VDU. Any other than a docker image may still run on a stand-in."""
-    image = section.text("vm_image")
-    stand_in = f"choose an image for the VNF '{identity.name}' in the map 'images' or in sonemu.yml"
-    if image is None:
-        findings.warning(IMAGE, f"VDU of VNF '{identity.name}' names no image", section.place, stand_in)
-        return None, None
-    place = section.place_of("vm_image")
-    if image_format != "docker":
-        message = f"VNF '{identity.name}' has an image of format {image_format}; only docker images run here"
-        findings.warning("sonemu_image_format", message, section.place_of("vm_image_format"), stand_in)
-        return image, None
-    if not image.startswith("file://"):
-        if "://" in image:
-            message = f"'{image}' is an address, not the name of a docker image"
-            findings.warning("sonemu_image_name", message, place, stand_in)
-        return image, None
-    member = member_name(image)
-    folder, _, name = member.rpartition("/")
-    if member not in files:
-        near = did_you_mean(member, files).strip(" ()")
-        findings.error(IMAGE, f"'{image}' of VNF '{identity.name}' is not in the package", place, near)
-        return None, None
-    if name != "Dockerfile" or not folder:
-        message = f"'{image}' of VNF '{identity.name}' is not a Dockerfile in a folder of its own"
-        findings.error(
-            "sonemu_image_name", message, place, "write it like file:///docker_files/fw/Dockerfile"
-        )
-        return None, None
-    return None, folder
-
-
 def _internal_links(
-    section: Section, points: tuple[ConnectionPoint, ...], units: dict[str, Unit], findings: Findings
-) -> list[VirtualLink]:
+    section: Section, points: Mapping[str, ConnectionPoint], units: Mapping[str, Unit], findings: Findings
+) -> LinksRead:
     """The links inside a VNF. In one of a single unit they are only checked: nothing runs between units."""
-    own = {point.id for point in points}
     # Before 2017 a VDU's point is declared as 'vdu01:eth0', whatever the VDU's own id is.
-    written = {point.id: unit.id for unit in units.values() for point in unit.connection_points}
-    allowed = (
-        own
-        | set(written)
-        | {f"{unit.id}:{point.id}" for unit in units.values() for point in unit.connection_points}
-    )
-    report = findings.error if len(units) > 1 else findings.warning
+    ids = Counter(point.id for unit in units.values() for point in unit.connection_points)
+    written = {
+        point.id: unit.id for unit in units.values() for point in unit.connection_points if ids[point.id] == 1
+    }
+    own = {unit.id: {point.id for point in unit.connection_points} for unit in units.values()}
+    names = [*points, *(f"{unit_id}:{name}" for unit_id, found in own.items() for name in found)]
+    level: Level = "error" if len(units) > 1 else "warning"
 
     def resolve(text: str, place: Place) -> Reference | None:
-        if text in own:
+        unit, colon, point = text.partition(":")
+        if text in points:
             return Reference(None, text, place)
+        if colon and point in own.get(unit, ()):
+            return Reference(unit, point, place)
         if text in written:
             return Reference(written[text], text, place)
-        if text in allowed:
-            unit, _, point = text.partition(":")
-            return Reference(unit, point, place)
-        hint = did_you_mean(text, sorted(allowed)).strip(" ()") or f"there are: {known(sorted(allowed))}"
-        report(
-            "evt_vnfd_itg_undefined_cpoint",
-            f"undefined connection point '{text}' in a link of the VNF",
-            place,
-            hint,
-        )
+        rule = "evt_vnfd_itg_undefined_cpoint" if colon else "evt_vnfd_itg_undeclared_cpoint"
+        if text.count(":") > 1:
+            rule = "evt_invalid_cpoint_ref"
+        hint = findings.near(text, names) or f"there are: {known(names)}"
+        message = f"undefined connection point '{text}' in a link of the VNF"
+        findings.say(level, rule, message, place, hint)
         return None
 
-    if len(units) > 1:
-        return read_links(section, findings, "the VNF", resolve)
-    ignorable = Findings()
-    links = read_links(section, ignorable, "the VNF", resolve)
-    for finding in ignorable:
-        findings.warning(finding.rule, finding.message, finding.place, finding.hint)
-    return links
+    return LinkReader(findings, "the VNF", "evt_vnfd_itg_badsection_vlinks", resolve, level).read(section)
+
+
+def _check_points(
+    section: Section,
+    read: LinksRead,
+    points: Mapping[str, ConnectionPoint],
+    units: Mapping[str, Unit],
+    findings: Findings,
+) -> None:
+    """Points that the VNFD's links leave out, where it has links, or needs them."""
+    if section.node_of("virtual_links") is None or (not read.ids and not read.written):
+        if len(units) > 1:
+            message = "the VNF has several units and no virtual links: they reach nothing"
+            hint = "join their points to each other and to the VNFD's points"
+            findings.warning("evt_vnfd_top_topgraph_failed", message, section.place, hint, "-virtual_links")
+        return
+    if not read.whole:
+        return  # what a faulty link would have joined is not known
+    linked = {(end.function, end.point) for end in read.written}
+    loose = [point for name, point in points.items() if (None, name) not in linked]
+    loose += [
+        point
+        for unit in units.values()
+        for point in unit.connection_points
+        if (unit.id, point.id) not in linked
+    ]
+    for point in loose:
+        message = f"connection point '{point.id}' is in no virtual link of its VNFD"
+        findings.warning("evt_vnfd_itg_unused_cpoint", message, point.place or section.place)
+
+
+def _check_names(owner: str, points: Iterable[ConnectionPoint], findings: Findings) -> None:
+    """Ids that the kernel would refuse as the name of an interface, and those that get the same name."""
+    rule = "sonemu_interface_name"
+    names: dict[str, ConnectionPoint] = {}
+    for point in points:
+        name, place = interface_name(point.id), point.place or Place("")
+        other = names.setdefault(name, point)
+        if other is not point:
+            first = f" (line {other.place.line})" if other.place else ""
+            message = f"points '{other.id}'{first} and '{point.id}' of {owner} would both be '{name}'"
+            findings.error(rule, message, place, "rename one of them")
+        elif name != point.id:
+            message = f"'{point.id}' of {owner} cannot name an interface; inside it is '{name}'"
+            findings.warning(rule, message, place, "up to 15 bytes without '/', ':' and white space")
+
+
+def _with_static(
+    points: Mapping[str, ConnectionPoint], units: Mapping[str, Unit], read: LinksRead
+) -> dict[str, ConnectionPoint]:
+    """The VNFD's points with the static addresses that a lone unit has at the points linked to them."""
+    inner = {
+        (unit.id, point.id): point
+        for unit in units.values()
+        for point in unit.connection_points
+        if point.addresses or point.mac
+    }
+    result = dict(points)
+    for link in read.links if inner else ():
+        outside = [end.point for end in link.references if end.function is None]
+        inside = [inner.get((end.function or "", end.point)) for end in link.references if end.function]
+        if len(outside) == 1 and len(inside) == 1 and inside[0] is not None:
+            point, static = result[outside[0]], inside[0]
+            result[outside[0]] = replace(
+                point, addresses=point.addresses or static.addresses, mac=point.mac or static.mac
+            )
+    return result

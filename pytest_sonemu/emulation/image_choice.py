@@ -6,26 +6,26 @@ locally; a pattern of the map; built from the package's Dockerfile; pulled.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
+from pytest_sonemu.descriptors.image_names import (
+    BASE_IMAGE,
+    DOCKER_FORMATS,
+    OURS,
+    PLACEHOLDERS,
+    REFERENCE,
+    VM_FILES,
+    is_base,
+    problem_of,
+)
 from pytest_sonemu.descriptors.model import Unit
 
-BASE_IMAGE = "sonemu/vnf-base"
-OURS = "sonemu/"
-DOCKER_FORMATS = {"", "docker", "container", "oci"}
-PLACEHOLDERS = {"image", "tbd", "tba", "todo", "none", "null", "n/a", "na", "dummy", "placeholder",
-                "sample_docker", "docker_image", "vm_image", "unknown", "xxx", "-", "..."}  # fmt: skip
-VM_FILES = (".qcow2", ".qcow", ".img", ".vmdk", ".vdi", ".vhd", ".iso", ".ova", ".ovf", ".raw")
-_REFERENCE = re.compile(
-    r"(?:(?P<registry>[\w.-]*[.:][\w.:-]*|localhost)/)?"
-    r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
-    r"(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
-)
+__all__ = ["BASE_IMAGE", "DOCKER_FORMATS", "OURS", "PLACEHOLDERS", "VM_FILES", "ImageRequest", "Refused"]
+__all__ += ["Want", "choose", "is_base", "mentioned", "problem_of"]
 
 Way = Literal["local", "base", "folder", "archive", "pull"]
 
@@ -70,7 +70,7 @@ class Refused(Exception):
 def mentioned(request: ImageRequest) -> set[str]:
     """Every reference whose presence the choice depends on."""
     names = {request.image or "", request.reference, *request.image_map.values()}
-    return {name for name in names if _REFERENCE.fullmatch(name)}
+    return {name for name in names if REFERENCE.fullmatch(name)}
 
 
 def choose(request: ImageRequest, local: Callable[[str], bool], allow_build: bool = True) -> Want:
@@ -87,7 +87,7 @@ def choose(request: ImageRequest, local: Callable[[str], bool], allow_build: boo
         if name in request.image_map:
             return _from_reference(request.image_map[name], f"image map, '{name}'", local, stand_in=True)
     runs_here = unit.image_format.strip().lower() in DOCKER_FORMATS
-    if runs_here and _REFERENCE.fullmatch(own) and not is_base(own) and local(own):
+    if runs_here and REFERENCE.fullmatch(own) and not is_base(own) and local(own):
         return Want("local", own, "present locally")
     for pattern, image in request.image_map.items():
         if fnmatchcase(own, pattern):
@@ -103,39 +103,10 @@ def choose(request: ImageRequest, local: Callable[[str], bool], allow_build: boo
     return _from_reference(own, "pulled", local, stand_in=False)
 
 
-def is_base(reference: str) -> bool:
-    """Whether this names our base image, which is built here and never pulled."""
-    return reference in {BASE_IMAGE, f"{BASE_IMAGE}:latest"}
-
-
-def problem_of(reference: str) -> str | None:
-    """Why a reference cannot be pulled at all: a placeholder, a URL, a VM's disk; None if it looks sound."""
-    plain = reference.strip()
-    if not plain:
-        return "the descriptor names no image"
-    if plain.lower() in PLACEHOLDERS or plain.startswith("<"):
-        return f"'{plain}' is a placeholder, not an image"
-    if plain.lower().endswith(VM_FILES):
-        return f"'{plain}' is a virtual machine's disk, and only Docker containers run here"
-    if plain.startswith("file:"):
-        return f"'{plain}' names a Dockerfile that is not in the package"
-    if "://" in plain:
-        bare = plain.partition("://")[2]
-        hint = f"; Docker writes it without a scheme: '{bare}'" if _REFERENCE.fullmatch(bare) else ""
-        return f"'{plain}' is a URL, not an image reference{hint}"
-    if not _REFERENCE.fullmatch(plain):
-        lower = plain.lower()
-        hint = f" (lower case only: '{lower}')" if lower != plain and _REFERENCE.fullmatch(lower) else ""
-        return f"'{plain}' is not an image reference{hint}"
-    if plain.startswith(OURS) and not is_base(plain):
-        return f"'{plain}' is not present, and what is named {OURS}… is built here and never pulled"
-    return None
-
-
 def _from_reference(reference: str, reason: str, local: Callable[[str], bool], stand_in: bool) -> Want:
     if is_base(reference):
         return Want("base", reference, "built here" if reason == "pulled" else reason, stand_in)
-    if _REFERENCE.fullmatch(reference) and local(reference):
+    if REFERENCE.fullmatch(reference) and local(reference):
         return Want("local", reference, reason, stand_in)
     if problem := problem_of(reference):
         raise Refused(problem if reason == "pulled" else f"{problem} ({reason})")

@@ -7,34 +7,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from hashlib import sha256
 from uuid import UUID, uuid5
 
+from pytest_sonemu.descriptors.interface_names import LONGEST_NAME, REFUSED, RESERVED, digest
+from pytest_sonemu.descriptors.interface_names import interface_name as interface_name
 from pytest_sonemu.descriptors.model import ConnectionPoint
 from pytest_sonemu.errors import PlanningError
 
-LONGEST_NAME = 15  # IFNAMSIZ less its final zero byte
 _LONGEST_ALTNAME = 127
-_RESERVED = frozenset({".", "..", "all", "default", "lo"})
-_REFUSED = re.compile(r"[/:\s\x00]")
 _NOT_IN_DOCKER = re.compile(r"[^a-zA-Z0-9_.-]")
 _LONGEST_HOSTNAME = 63
 _INSTANCES = UUID("7d1f0c7e-5b0a-4f0e-9d1c-50ee4b1d0001")
 
 
-def interface_name(point: str) -> str:
-    """The name of a connection point's interface: its id wherever the kernel takes it (ruling 25)."""
-    if 1 <= len(point.encode()) <= LONGEST_NAME and not _REFUSED.search(point) and point not in _RESERVED:
-        return point
-    head = _REFUSED.sub("-", point).encode()[:10].decode(errors="ignore")
-    return f"{head}-{_digest(point)}"
-
-
 def alternative_name(point: str, name: str) -> str | None:
     """The full id as an altname of the interface, where it differs and the kernel takes it."""
-    if point == name or point in _RESERVED or not 1 <= len(point.encode()) <= _LONGEST_ALTNAME:
+    if point == name or point in RESERVED or not 1 <= len(point.encode()) <= _LONGEST_ALTNAME:
         return None
-    return None if _REFUSED.search(point) else point
+    return None if REFUSED.search(point) else point
 
 
 def interface_names(owner: str, points: Sequence[ConnectionPoint]) -> dict[str, str]:
@@ -83,18 +73,14 @@ def instance_uuid(bed: str, instance: str, number: int) -> str:
 def hostname(vnf_id: str) -> str:
     """The vnf_id, cut and cleaned where the kernel's or Docker's rules ask for it."""
     word = _docker_word(vnf_id)
-    return word if len(word) <= _LONGEST_HOSTNAME else f"{word[: _LONGEST_HOSTNAME - 5]}-{_digest(vnf_id)}"
+    return word if len(word) <= _LONGEST_HOSTNAME else f"{word[: _LONGEST_HOSTNAME - 5]}-{digest(vnf_id)}"
 
 
 def _docker_word(text: str) -> str:
     clean = _NOT_IN_DOCKER.sub("-", text)
     if not clean[:1].isalnum():
         clean = f"x{clean}"
-    return clean if clean == text else f"{clean}-{_digest(text)}"
-
-
-def _digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()[:4]
+    return clean if clean == text else f"{clean}-{digest(text)}"
 
 
 def outer_end(number: int, index: int) -> str:

@@ -90,7 +90,7 @@ def test_all_errors_of_all_files_come_at_once_in_the_order_of_the_files(tmp_path
         ),
         (
             lambda s: s["virtual_links"][0].update(connection_points_reference=["a:b:c", "input"]),
-            "has no VNF 'a'",
+            "one ':' parts VNF and point",
         ),
         (lambda s: s["virtual_links"][0].update(connection_points_reference=[["x"], "input"]), "is a list"),
         (lambda s: s["virtual_links"][0].update(connection_points_reference="input"), "not a list"),
@@ -109,7 +109,7 @@ def test_all_errors_of_all_files_come_at_once_in_the_order_of_the_files(tmp_path
         ),
         (lambda s: s["network_functions"][0].update(vnf_version="0.2"), "the package has acme/fw 0.1"),
         (lambda s: s["network_functions"][0].pop("vnf_id"), "has no 'vnf_id'"),
-        (lambda s: s.update(network_services=["other"]), "nested network services"),
+        (lambda s: s.update(network_services=["other"]), "made of other services (other)"),
         (lambda s: s["connection_points"].append({"id": "fw", "type": "external"}), "has the name of a VNF"),
     ],
 )
@@ -125,7 +125,7 @@ def test_what_cannot_be_deployed_is_an_error(tmp_path: Path, change: Any, named:
         ({"virtual_deployment_units": []}, "no virtual_deployment_units"),
         (
             {"connection_points": [{"id": "input"}, {"id": "input"}, {"id": "output"}]},
-            "'input' of the VNF is declared twice",
+            "'input' of VNF 'fw' is declared twice",
         ),
         ({"unit": {"vm_image": "file:///docker_files/wf/Dockerfile"}}, "is not in the package"),
         (
@@ -136,7 +136,11 @@ def test_what_cannot_be_deployed_is_an_error(tmp_path: Path, change: Any, named:
             {"connection_points": [{"id": "input", "mac": "01:00:00:00:00:01"}, {"id": "output"}]},
             "not the MAC address",
         ),
-        ({"virtual_deployment_units": None, "cloudnative_deployment_units": [{}]}, "5GTANGO"),
+        ({"virtual_deployment_units": None, "cloudnative_deployment_units": [{}]}, "a CDU has no 'id'"),
+        (
+            {"virtual_deployment_units": None, "physical_deployment_units": [{"id": "p"}]},
+            "machines of iron cannot be run",
+        ),
     ],
 )
 def test_faults_of_a_vnfd_that_stop_a_start(tmp_path: Path, more: dict[str, Any], named: str) -> None:
@@ -165,7 +169,10 @@ def test_a_version_without_quotes_keeps_what_is_written(tmp_path: Path) -> None:
     function = as_yaml(vnfd("fw")).replace(b"version: '0.1'", b"version: 0.10")
     package = read(tmp_path, service, function)
     assert package.service.functions[0].version == "0.10"
-    assert rules(package) == ["evt_vnfd_stx_invalid", "evt_nsd_stx_invalid"]
+    assert [(finding.rule, finding.hint) for finding in package.findings] == [
+        ("evt_vnfd_stx_invalid", 'write it in quotes: "0.10"'),
+        ("evt_nsd_stx_invalid", 'write it in quotes: "0.10"'),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -320,13 +327,15 @@ def test_the_vocabulary_of_early_2016_is_read(tmp_path: Path) -> None:
     package = read_package(write_son(tmp_path / "x.son", {**content, MANIFEST: manifest.encode()}))
     assert package.name == "package"
     assert package.service.functions[0].vendor == "acme"
-    assert package.findings == ()
+    assert rules(package) == ["sonemu_old_vocabulary"] * 3
+    assert {finding.level for finding in package.findings} == {"info"}
 
 
 def test_the_manifest_may_leave_out_the_entry_service_if_there_is_one(tmp_path: Path) -> None:
-    assert rules(read(tmp_path, nsd({"fw": "fw"}, LINKS), vnfd("fw"), entry_service_template=None)) == [
-        "evt_pd_itg_missing_entry_service"
-    ]
+    content = members(nsd({"fw": "fw"}, LINKS), vnfd("fw"))
+    content[MANIFEST] = content[MANIFEST].replace(f"entry_service_template: /{NSD}\n".encode(), b"")
+    package = read_package(write_son(tmp_path / "x.son", content))
+    assert rules(package) == ["evt_pd_itg_missing_entry_service"]
     assert "did you mean" in one(
         tmp_path, nsd({"fw": "fw"}, LINKS), vnfd("fw"), entry_service_template="/service_descriptors/nds.yml"
     )

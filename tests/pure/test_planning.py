@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytest_sonemu.descriptors import interface_names
 from pytest_sonemu.descriptors.model import (
     ConnectionPoint,
     NetworkFunction,
@@ -71,7 +72,7 @@ def test_the_full_id_is_an_altname_where_the_kernel_takes_it() -> None:
 
 
 def test_ids_that_collide_are_an_error_with_both_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "_digest", lambda text: "0000")
+    monkeypatch.setattr(interface_names, "digest", lambda text: "0000")
     points = (
         ConnectionPoint("much-too-long-one", place=Place("vnfd.yml", 7)),
         ConnectionPoint("much-too-long-two", place=Place("vnfd.yml", 9)),
