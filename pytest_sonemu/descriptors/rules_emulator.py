@@ -394,14 +394,14 @@ virtual_deployment_units:
   - id: vdu01
     vm_image: acme/fw:1
     vm_image_format: docker
-    resource_requirements: {cpu: {vcpus: 1, vcpuz: 2}, memory: {size: 256, size_unit: MB}}
+    resource_requirements: {cpu: {vcpus: 1, coers: "0"}, memory: {size: 256, size_unit: MB}}
 """,
             """\
 virtual_deployment_units:
   - id: vdu01
     vm_image: acme/fw:1
     vm_image_format: docker
-    resource_requirements: {cpu: {vcpus: 1}, memory: {size: 256, size_unit: MB}}
+    resource_requirements: {cpu: {vcpus: 1, cores: "0"}, memory: {size: 256, size_unit: MB}}
 """,
         ),
     ),

@@ -575,6 +575,10 @@ virtual_links:
         "always",
         "error",
         "error",
-        Example("nsd", "virtual_deployment_units: []\n", "description: a service\n"),
+        Example(
+            "manifest",
+            "entry_service_template: /function_descriptors/fw.yml\n",
+            "entry_service_template: /service_descriptors/nsd.yml\n",
+        ),
     ),
 )
