@@ -11,7 +11,24 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 # In the order in which `sonemu --help` lists them: each a module here with a command of that name.
-VERBS = ("doctor", "init", "up", "down", "push", "start", "stop", "status", "logs", "exec", "ps", "clean")
+VERBS = (
+    "doctor",
+    "init",
+    "validate",
+    "plan",
+    "pack",
+    "schema",
+    "up",
+    "down",
+    "push",
+    "start",
+    "stop",
+    "status",
+    "logs",
+    "exec",
+    "ps",
+    "clean",
+)
 
 
 class Verbs(click.Group):

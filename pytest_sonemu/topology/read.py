@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,19 @@ from pytest_sonemu.descriptors.model import Place
 from pytest_sonemu.descriptors.section import Section
 from pytest_sonemu.errors import TopologyError, did_you_mean
 from pytest_sonemu.topology.model import Fabric, Host, PoP, PopLink, SapSite, Topology
+from pytest_sonemu.topology.schema import (
+    HOST_FIELDS,
+    LINK_FIELDS,
+    MTU,
+    NAME_PATTERN,
+    POP_FIELDS,
+    ROOT_FIELDS,
+    SAP_FIELDS,
+)
 from pytest_sonemu.units import bits_per_second, seconds, share, size_bytes
 
-_KNOWN = ("name", "pops", "links", "hosts", "saps", "images", "fabric")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_NAME = re.compile(NAME_PATTERN, re.ASCII)
 _FABRICS: dict[str, Fabric] = {"auto": "auto", "openvswitch": "openvswitch"}
-_MTU = (68, 65_535)
 
 
 def read_topology(path: str | Path) -> Topology:
@@ -68,10 +75,10 @@ def topology_of(data: bytes, file: str, findings: Findings, *, name: str = "topo
     root = Section.of(node, findings, "topology_shape", "the topology")
     if root is None:
         return None
-    root.only(_KNOWN, level="error")
+    root.only(ROOT_FIELDS, level="error")
     reader = _Reader(root, findings)
     pops = reader.pops()
-    fabric = root.text("fabric") or "auto"
+    fabric = root.text("fabric", level="error") or "auto"
     if fabric not in _FABRICS:
         hint = did_you_mean(fabric, _FABRICS).strip(" ()") or f"one of {', '.join(_FABRICS)}"
         findings.error("topology_value", f"fabric '{fabric}' is not known", root.place_of("fabric"), hint)
@@ -82,7 +89,7 @@ def topology_of(data: bytes, file: str, findings: Findings, *, name: str = "topo
         saps=tuple(reader.saps()),
         images=reader.images(),
         fabric=_FABRICS.get(fabric, "auto"),
-        name=root.text("name") or name,
+        name=root.text("name", level="error") or name,
         origin=file,
     )
 
@@ -119,7 +126,7 @@ class _Reader:
                 self._findings.error("topology_duplicate", f"PoP '{name}' is named twice", place)
                 continue
             self._pops[name] = PoP(name)
-            section = self._section(node, f"PoP '{name}'", ("cpu", "memory", "name"))
+            section = self._section(node, f"PoP '{name}'", POP_FIELDS)
             if section is not None:
                 cpu = section.number("cpu", level="error")
                 self._pops[name] = PoP(name, cpu, section.quantity("memory", size_bytes))
@@ -134,7 +141,7 @@ class _Reader:
         seen: dict[frozenset[str], Place] = {}
         for ends, options, place in self._link_entries():
             names = [self._pop(end) for end in ends]
-            section = self._section(options, "a PoP link", ("between", "delay", "rate", "loss", "mtu"))
+            section = self._section(options, "a PoP link", LINK_FIELDS)
             values = self._link_values(section) if section is not None else {}
             a, b = names[0], names[-1]
             if a is None or b is None:
@@ -157,7 +164,7 @@ class _Reader:
                     "topology_shape", f"host '{name}' has no PoP", place, f"write '{name}: pop1'"
                 )
                 continue
-            pop = self._site(node, f"host '{name}'", ("pop", "name"))[0]
+            pop = self._site(node, f"host '{name}'", HOST_FIELDS)[0]
             if pop is not None:
                 yield Host(name, pop)
 
@@ -168,11 +175,13 @@ class _Reader:
             if node is None or node.value is None:
                 yield SapSite(name)
                 continue
-            pop, section = self._site(node, f"SAP '{name}'", ("pop", "image", "uplink", "name"))
+            pop, section = self._site(node, f"SAP '{name}'", SAP_FIELDS)
             if section is None:
                 yield SapSite(name, pop)
             else:
-                yield SapSite(name, pop, section.text("image"), section.text("uplink"))
+                yield SapSite(
+                    name, pop, section.text("image", level="error"), section.text("uplink", level="error")
+                )
 
     def images(self) -> dict[str, str]:
         section = self._root.section("images", "'images'", level="error")
@@ -218,7 +227,7 @@ class _Reader:
             elif isinstance(item.value, dict):
                 if "between" not in section:
                     section.missing("between", "error")
-                    section.only(("between", "delay", "rate", "loss", "mtu"), level="error")
+                    section.only(LINK_FIELDS, level="error")
                     continue
                 ends, options = section.items("between"), item
             else:
@@ -234,8 +243,8 @@ class _Reader:
 
     def _link_values(self, section: Section) -> dict[str, Any]:
         mtu = section.number("mtu", level="error")
-        if mtu is not None and (mtu != int(mtu) or not _MTU[0] <= mtu <= _MTU[1]):
-            message = f"'mtu' is {mtu:g}, not a whole number from {_MTU[0]} to {_MTU[1]}"
+        if mtu is not None and (mtu != int(mtu) or not MTU[0] <= mtu <= MTU[1]):
+            message = f"'mtu' is {mtu:g}, not a whole number from {MTU[0]} to {MTU[1]}"
             self._findings.error("topology_value", message, section.place_of("mtu"))
             mtu = None
         rate = section.quantity("rate", bits_per_second)
@@ -250,7 +259,7 @@ class _Reader:
             "mtu": int(mtu) if mtu is not None else None,
         }
 
-    def _site(self, node: Node, what: str, known: tuple[str, ...]) -> tuple[str | None, Section | None]:
+    def _site(self, node: Node, what: str, known: Collection[str]) -> tuple[str | None, Section | None]:
         """(PoP, options) of a host or SAP, written as a mapping or as the PoP's name alone."""
         if not isinstance(node.value, dict):
             return self._pop(node), None
@@ -260,7 +269,7 @@ class _Reader:
             section.missing("pop", "error")
         return (self._pop(pop) if pop is not None else None), section
 
-    def _section(self, node: Node | None, what: str, known: tuple[str, ...]) -> Section | None:
+    def _section(self, node: Node | None, what: str, known: Collection[str]) -> Section | None:
         if node is None or node.value is None:
             return None
         section = Section.of(node, self._findings, "topology_value", what)

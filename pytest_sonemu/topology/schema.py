@@ -1,0 +1,92 @@
+"""The shape of topology files: what the reader knows, and the JSON Schema for editors."""
+
+from __future__ import annotations
+
+from pytest_sonemu.descriptors.shapes import (
+    Choice,
+    Document,
+    Either,
+    Items,
+    Named,
+    Nothing,
+    Number,
+    Shape,
+    Table,
+    Text,
+)
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
+_NAME_SAYS = "letters, digits, '_', '.', '-', at most 63"
+NAME = Text(NAME_PATTERN, _NAME_SAYS, loose=True)
+FABRICS = ("auto", "openvswitch")
+MTU = (68, 65_535)
+_AMOUNT = r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+
+
+def quantity(units: str, says: str, description: str) -> Shape:
+    """A number, or a text of a number and one of `units`."""
+    return Either((Number(least=0), Text(rf"^\s*\+?{_AMOUNT}\s*({units})\s*$", says)), description)
+
+
+SIZE = quantity("|[kKmMgGtT]?([iI]?[bB])?", "512M, 4GiB", "In bytes, or with a unit: 512M, 4GiB.")
+DELAY = quantity("|s|ms|us|µs|ns|m|min|h", "50ms, 2s", "One way; in seconds, or with a unit: 50ms.")
+RATE = quantity(
+    "|[kKmMgGtT]?([bB][iI][tT]|[bB][pP][sS])", "10Mbit, 1Gbit", "In bit/s, or with a unit: 10Mbit."
+)
+LOSS = quantity("|%", "1%, 0.01", "The share of packets lost: 1%, or 0.01.")
+
+POP_FIELDS: dict[str, Shape] = {
+    "cpu": Either(
+        (Number(least=0), Text(rf"^{_AMOUNT}$", "a number")),
+        "Cores that VNFs placed here may ask for together.",
+    ),
+    "memory": SIZE,
+    "name": NAME,
+}
+LINK_FIELDS: dict[str, Shape] = {
+    "between": Items(NAME, least=2, most=2, description="The two PoPs."),
+    "delay": DELAY,
+    "rate": RATE,
+    "loss": LOSS,
+    "mtu": Number(least=MTU[0], most=MTU[1], whole=True, description="Bytes of an IP packet."),
+}
+HOST_FIELDS: dict[str, Shape] = {"pop": NAME, "name": NAME}
+_IMAGE = Text(loose=True, description="An image that stands behind the SAP as a server or client.")
+_UPLINK = Text(loose=True, description="A way out of the bed: nat.")
+SAP_FIELDS: dict[str, Shape] = {"pop": NAME, "image": _IMAGE, "uplink": _UPLINK, "name": NAME}
+
+
+def _entries(fields: dict[str, Shape], called: str, description: str, *shorter: Shape) -> Shape:
+    """A mapping from names to options, or a list of names and mappings with a name."""
+    table = Table(fields, called=called)
+    named = Named(Either((table, *shorter)), NAME_PATTERN, _NAME_SAYS, called, description)
+    listed = Items(Either((NAME, Table(fields, required=("name",), called=called))))
+    return Either((named, listed), description)
+
+
+ROOT_FIELDS: dict[str, Shape] = {
+    "name": Text(loose=True, description="The topology's name; without it the file's."),
+    "pops": _entries(POP_FIELDS, "PoP", "The points of presence, where VNFs run.", Nothing()),
+    "links": Items(
+        Either(
+            (
+                Items(NAME, least=2, most=2),
+                Table(LINK_FIELDS, required=("between",), called="a PoP link"),
+            )
+        ),
+        description="Links between PoPs: [pop1, pop2], or a mapping with delay, rate, loss and mtu.",
+    ),
+    "hosts": _entries(HOST_FIELDS, "host", "Machines of the infrastructure itself.", NAME),
+    "saps": _entries(SAP_FIELDS, "SAP", "Where the SAPs of services stand.", NAME, Nothing()),
+    "images": Named(
+        Text(loose=True),
+        called="image",
+        description="Stand-ins: image name or pattern of a descriptor -> image to run instead.",
+    ),
+    "fabric": Choice(FABRICS, "How links are made: auto, or openvswitch for OpenFlow."),
+}
+TOPOLOGY = Document(
+    "Topology of a sonemu test bed",
+    "PoPs, the links between them, hosts, and where SAPs stand.",
+    Table(ROOT_FIELDS, required=("pops",), called="the topology"),
+)
