@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -30,7 +31,7 @@ def pack(project: Path, output: Path | None) -> None:
             click.echo(str(finding), err=True)
     data = pack_files(package.files)
     if output is not None and str(output) == "-":
-        click.get_binary_stream("stdout").write(data)
+        sys.stdout.buffer.write(data)
         return
     target = output if output is not None else Path(package_name(package))
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pytest_sonemu.planning.plan import DeploymentPlan, ImageChoice
     from pytest_sonemu.topology.model import Topology
 
+# What an image runs is written in the image.
+_UNSEEN = ("(the image's own command)",)
+
 
 @click.command()
 @click.argument("package", metavar="PKG", type=click.Path(exists=True, path_type=Path))
@@ -80,10 +83,11 @@ def _images(wish: Wanted, topology: Topology) -> dict[str, ImageChoice]:
         try:
             want = choose(request, lambda _reference: False)
         except Refused as problem:
-            chosen[request.key] = ImageChoice(request.reference or "none", "", f"cannot be had: {problem}")
+            reference, reason, stand_in = request.reference or "none", f"cannot be had: {problem}", False
         else:
             reason = "to be pulled" if want.reason == "pulled" else want.reason
-            chosen[request.key] = ImageChoice(want.target, "", reason, stand_in=want.stand_in)
+            reference, stand_in = want.target, want.stand_in
+        chosen[request.key] = ImageChoice(reference, "", reason, command=_UNSEEN, stand_in=stand_in)
     return chosen
 
 

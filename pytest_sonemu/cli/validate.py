@@ -108,14 +108,18 @@ def _option_findings(verdict: Verdict, levels: Levels) -> tuple[Finding, ...]:
 
 
 def _rendered(verdicts: list[Verdict], output: str, profile: str) -> str:
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
     from pytest_sonemu.reports import verdicts as render
 
     if output == "json":
         return render.as_json(verdicts, profile)
     if output == "sarif":
-        return render.as_sarif(verdicts, version("pytest-sonemu"), Path.cwd())
+        try:
+            own = version("pytest-sonemu")
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            own = "0"
+        return render.as_sarif(verdicts, own, Path.cwd())
     if output == "github":
         return render.as_github(verdicts, Path.cwd())
     return render.as_text(verdicts)

@@ -32,6 +32,8 @@ SUSPICIOUS_TOTAL = 32 * 1024**2
 STRUCTURE = "evt_package_struct_invalid"
 FORMAT = "evt_package_format_invalid"
 UNSAFE = "sonemu_archive"
+_LARGE = 16 * 1024**2
+_DAMAGED = (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError, EOFError)
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
@@ -99,13 +101,22 @@ def open_archive(path: Path, findings: Findings) -> PackageFiles:
     """The files of the `.son` at `path`. Raises PackageError for what is no package that can be read."""
     shown = str(path)
     try:
+        if not path.is_file():
+            raise refused(shown, FORMAT, "neither a file nor a folder")
         size = path.stat().st_size
         if size > MAX_ARCHIVE:
             raise refused(shown, FORMAT, f"the archive has {size} bytes, more than {MAX_ARCHIVE}")
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            head = file.read(_LARGE)
+            if size > _LARGE:  # look at its directory before all of it is read
+                zipfile.ZipFile(file).infolist()
+                file.seek(0)
+                head = file.read(MAX_ARCHIVE)
+    except _DAMAGED as error:
+        raise refused(shown, FORMAT, what_it_is(head) or _no_zip(error)) from None
     except OSError as error:
         raise refused(shown, FORMAT, f"cannot be read: {error.strerror}") from None
-    return archive_of(data, shown, findings)
+    return archive_of(head, shown, findings)
 
 
 def archive_of(data: bytes, shown: str, findings: Findings) -> PackageFiles:
@@ -115,15 +126,8 @@ def archive_of(data: bytes, shown: str, findings: Findings) -> PackageFiles:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         members = archive.infolist()
-    except (
-        zipfile.BadZipFile,
-        ValueError,
-        OverflowError,
-        NotImplementedError,
-        EOFError,
-        UnicodeDecodeError,
-    ) as error:
-        raise refused(shown, FORMAT, what_it_is(data) or f"not a zip archive: {error}") from None
+    except _DAMAGED as error:
+        raise refused(shown, FORMAT, what_it_is(data) or _no_zip(error)) from None
     files = _checked(members, len(data), shown, findings)
     if findings.failed:
         raise PackageError(f"{shown}: not a package that can be read safely", findings)
@@ -161,6 +165,11 @@ def _bytes_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shown: str) -> 
         NotImplementedError,
     ) as error:
         raise refused(shown, FORMAT, f"the member is damaged: {error}") from None
+
+
+def _no_zip(error: Exception) -> str:
+    reason = "" if isinstance(error, zipfile.BadZipFile) else f": {error}"
+    return f"not a zip archive, which .son and .tgo packages are{reason}"
 
 
 def unpack_context(files: PackageFiles, folder: str, target: Path) -> None:

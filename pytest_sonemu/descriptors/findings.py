@@ -15,6 +15,7 @@ __all__ = ["Finding", "Findings", "Level"]
 # Beyond these a file is noise: what is found is still counted, and still keeps it from being deployed.
 MOST_FINDINGS = 2_000
 _MOST_SEARCHES = 200
+_LONGEST = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,4 +125,8 @@ class Findings:
     ) -> None:
         level = self.levels.of(rule, asked, blocks=blocks)
         if level != "off":
-            self.add(Finding(rule, level, message, place, hint, blocks, about))
+            self.add(Finding(rule, level, _cut(message), place, _cut(hint), blocks, about))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-40:]}"

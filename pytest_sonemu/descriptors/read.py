@@ -137,7 +137,7 @@ def _judged(
         for found in error.findings:
             findings.add(found)
     if findings.dropped:
-        message = f"{findings.dropped} more findings are not listed"
+        message = f"there is more than these {len(findings)} findings; the rest is not listed"
         found = Finding("sonemu_yaml", "error", message, Place(str(path)), blocks=findings.failed)
         all_found = (*findings.in_order(), found)
     else:

@@ -15,7 +15,7 @@ from pytest_sonemu.descriptors.section import Section
 _UNITS = {"B": 0, "kB": 1, "KB": 1, "KiB": 1, "MB": 2, "MiB": 2, "GB": 3, "GiB": 3, "TB": 4, "TiB": 4,
           "PT": 5, "PB": 5, "PiT": 5, "PiB": 5}  # fmt: skip
 _RANGE = re.compile(r"\s*(\d{1,4})\s*(?:-\s*(\d{1,4})\s*)?", re.ASCII)
-_LONGEST_LIST = 2_000
+_LONGEST_LIST = 512
 _MOST_BYTES = 2**60
 _LIMITS, _CORES, _REST = "sonemu_resources", "sonemu_cpu_ids", "sonemu_limit_not_set"
 _WITHOUT_EFFECT = ("storage", "network", "pcie", "gpu", "hypervisor_parameters", "vswitch_capabilities")
@@ -57,9 +57,9 @@ def _cpu_ids(cpu: Section, cores: int | None) -> tuple[int, ...]:
         return ()
     parts = [part.text for part in node.value] if isinstance(node.value, list) else node.text.split(",")
     ids: set[int] = set()
-    for part in parts[:_LONGEST_LIST]:
+    for part in parts:
         match = _RANGE.fullmatch(part)
-        if match is None or isinstance(node.value, dict) or len(parts) == _LONGEST_LIST:
+        if match is None or isinstance(node.value, dict) or len(parts) > _LONGEST_LIST:
             shown = node.text[:60] or node.kind
             message = f"cores '{shown}' is not a list of cores; all are allowed"
             cpu.findings.warning(_CORES, message, node.place, "write it like '0,2-3'")

@@ -76,6 +76,8 @@ def _check(node: Node, table: Table, rule: str, old: list[Place], findings: Find
         findings.info("sonemu_old_vocabulary", message, place, "other tools may refuse it", "old")
     for complaint in table.complaints(node, table.called):
         _say(complaint, rule, findings)
+        if findings.dropped:
+            break
 
 
 def _say(complaint: Complaint, rule: str, findings: Findings) -> None:

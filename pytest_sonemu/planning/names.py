@@ -9,11 +9,12 @@ import re
 from collections.abc import Collection, Sequence
 from uuid import UUID, uuid5
 
+from pytest_sonemu.descriptors import interface_names as ids
 from pytest_sonemu.descriptors.interface_names import LONGEST_NAME, REFUSED, RESERVED, digest
-from pytest_sonemu.descriptors.interface_names import interface_name as interface_name
 from pytest_sonemu.descriptors.model import ConnectionPoint
 from pytest_sonemu.errors import PlanningError
 
+interface_name = ids.interface_name
 _LONGEST_ALTNAME = 127
 _NOT_IN_DOCKER = re.compile(r"[^a-zA-Z0-9_.-]")
 _LONGEST_HOSTNAME = 63
