@@ -69,6 +69,7 @@ def read_manifest(files: PackageFiles, findings: Findings) -> Manifest | None:
             findings.warning(SYNTAX, message, item.place_of("content-type"), near)
     if MANIFEST not in files.made:
         _check_structure(files, findings)
+        _check_unlisted(manifest, files, findings)
     _check_signature(manifest, findings)
     result = Manifest(
         vendor=manifest.text("vendor", "package_group") or "",
@@ -120,6 +121,24 @@ def _check_structure(files: PackageFiles, findings: Findings) -> None:
         if not files.folder(folder):
             message = f"the package has no files in {folder}/"
             findings.warning(STRUCTURE, message, place, about=f"-{folder}")
+
+
+def _check_unlisted(manifest: Section, files: PackageFiles, findings: Findings) -> None:
+    """Descriptors in their folders that the manifest does not list: nobody reads them."""
+    content = manifest.node_of("package_content")
+    listed = {
+        member_name(item.value["name"].text)
+        for item in (content.value if content is not None and isinstance(content.value, list) else ())
+        if isinstance(item.value, dict) and "name" in item.value
+    }
+    entry = manifest.node_of("entry_service_template")
+    if entry is not None:
+        listed.add(member_name(entry.text))
+    for folder in _FOLDERS:
+        for name in files.folder(folder):
+            if name not in listed and name.endswith((".yml", ".yaml")):
+                message = f"{name} is not listed in the manifest: it is not read"
+                findings.info("sonemu_unlisted_file", message, Place(files.name_of(name)), "list it")
 
 
 def _check_signature(manifest: Section, findings: Findings) -> None:

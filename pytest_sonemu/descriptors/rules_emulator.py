@@ -476,6 +476,19 @@ connection_points:
         ),
     ),
     Rule(
+        "sonemu_unlisted_file",
+        "emulator",
+        "A file in the folders of descriptors is not listed in the manifest, so it is not read.",
+        "never",
+        "info",
+        "info",
+        Example(
+            "archive",
+            "function_descriptors/ids.yml is there, but not in package_content",
+            "list it in package_content",
+        ),
+    ),
+    Rule(
         "sonemu_empty_service",
         "emulator",
         "The service has no VNFs.",

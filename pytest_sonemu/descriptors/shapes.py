@@ -224,9 +224,8 @@ class Table:
                 near = did_you_mean(key, [k for k in node.value if k not in self.fields]).strip(" ()")
                 yield Complaint(node.place, f"{name} has no '{key}'", near, f"-{key}")
         if self.any_of and not any(key in node.value for key in self.any_of):
-            yield Complaint(
-                node.place, f"{name} has none of {', '.join(self.any_of)}", "", f"-{self.any_of[0]}"
-            )
+            listed = " or ".join(f"'{key}'" for key in self.any_of)
+            yield Complaint(node.place, f"{name} has no {listed}", "", f"-{self.any_of[0]}")
         for key, child in node.value.items():
             shape = self.fields.get(key)
             if shape is not None:

@@ -37,7 +37,7 @@ def read_units(
         hint = ""
         if "deployment_flavours" in section:
             hint = "flavours are not chosen from: write the units of one at the top"
-        message = f"VNF '{vnf}' has no {key or VDUS}: there is nothing to run"
+        message = f"VNF '{vnf}' has no '{key or VDUS}': there is nothing to run"
         findings.error(_BAD, message, place, hint, f"-{VDUS}")
     units: dict[str, Unit] = {}
     # Faults in the points of a lone unit stop nothing: its interfaces are the VNFD's points.

@@ -122,7 +122,7 @@ def test_what_cannot_be_deployed_is_an_error(tmp_path: Path, change: Any, named:
 @pytest.mark.parametrize(
     ("more", "named"),
     [
-        ({"virtual_deployment_units": []}, "no virtual_deployment_units"),
+        ({"virtual_deployment_units": []}, "no 'virtual_deployment_units'"),
         (
             {"connection_points": [{"id": "input"}, {"id": "input"}, {"id": "output"}]},
             "'input' of VNF 'fw' is declared twice",
