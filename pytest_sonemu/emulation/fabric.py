@@ -22,7 +22,7 @@ class Fabric:
         """Raises EmulationError with the line that failed."""
         for batch in batches:
             self.transcript.batch(batch, self._place)
-            namespaces.run_inside(None, [batch.program, "-batch", "-"], batch.text)
+            namespaces.run_inside(None, batch.argv, batch.text)
 
 
 def present(names: Iterable[str]) -> list[str]:

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pytest_sonemu.emulation import namespaces, processes
+from pytest_sonemu.emulation import namespaces, offload, processes
 from pytest_sonemu.emulation.containers import Containers
 from pytest_sonemu.emulation.fabric import Fabric, present
 from pytest_sonemu.emulation.protocol import InstanceState, VnfVerb
 from pytest_sonemu.emulation.running import RunningEndpoint, RunningVnf
 from pytest_sonemu.emulation.shaping import Shaping
-from pytest_sonemu.errors import EmulationError, NotFoundError
+from pytest_sonemu.errors import CapabilityError, EmulationError, NotFoundError
 from pytest_sonemu.planning import batches
 from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan
 
@@ -50,7 +50,8 @@ class Instance:
     # -- up ---------------------------------------------------------------------------------------
 
     def up(self, progress: Callable[[str], None]) -> None:
-        """Containers held, links made, commands let go."""
+        """Containers held, links made, commands let go. Raises CapabilityError, EmulationError."""
+        self._check_kernel()
         with self._changing:
             try:
                 self._up(progress)
@@ -81,6 +82,14 @@ class Instance:
         if self.ending:
             raise EmulationError(f"{self.plan.instance} was ended while it started")
 
+    def _check_kernel(self) -> None:
+        wanted = [link.id for link in self.plan.links if any(subnet.version == 6 for subnet in link.subnets)]
+        if wanted and not namespaces.sysctl_path("net.ipv6").exists():
+            raise CapabilityError(
+                f"virtual link '{wanted[0]}' is to have IPv6, which this kernel lacks; boot it without"
+                " ipv6.disable=1, or leave the option 'ipv6' out"
+            )
+
     def _start_held(self, vnf: RunningVnf) -> None:
         # The lock keeps Docker's own word of this start from being taken for somebody else's.
         with vnf.lock, self._named(vnf):
@@ -92,9 +101,19 @@ class Instance:
     def _configure(self, endpoints: Iterable[EndpointPlan]) -> None:
         def configure(endpoint: EndpointPlan) -> None:
             running = self.endpoint(endpoint.id)
-            batch = batches.endpoint_batch(endpoint)
-            self.transcript.batch(batch, running.address_of_namespace)
-            namespaces.run_inside(running.namespace, [batch.program, "-batch", "-"], batch.text)
+            sysctls = batches.interface_sysctls(endpoint)
+            if sysctls:
+                namespaces.write_sysctls(running.namespace, sysctls)
+            for batch in batches.endpoint_batches(endpoint):
+                self.transcript.batch(batch, running.address_of_namespace)
+                namespaces.run_inside(running.namespace, batch.argv, batch.text)
+            plain = [interface for interface in endpoint.interfaces if not interface.offload]
+            if plain and running.namespace is not None:
+                self.transcript.note(f"offloads off: {', '.join(f'{i.outer} {i.name}' for i in plain)}")
+                # The outer end sends what the endpoint gets.
+                offload.switch_off(interface.outer for interface in plain)
+                names = [interface.name for interface in plain]
+                namespaces.inside(running.namespace, lambda: offload.switch_off(names))
 
         with ThreadPoolExecutor(PARALLEL) as pool:
             for done in [pool.submit(configure, endpoint) for endpoint in endpoints]:

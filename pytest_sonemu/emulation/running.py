@@ -13,7 +13,7 @@ from pytest_sonemu.emulation.entry_scripts import EntryScript, run_stop_script
 from pytest_sonemu.emulation.gate import Gate, hosts_text
 from pytest_sonemu.emulation.protocol import ContainerPhase, ContainerState
 from pytest_sonemu.errors import EmulationError
-from pytest_sonemu.planning.batches import namespace_sysctls
+from pytest_sonemu.planning.batches import endpoint_sysctls, namespace_sysctls
 from pytest_sonemu.planning.plan import ContainerPlan, EndpointPlan
 
 STOP_SCRIPT_SECONDS = 5.0
@@ -39,7 +39,9 @@ class RunningEndpoint:
         self.release_namespace()
         self.namespace = namespace
         # The plan's own come last: who asks for an rp_filter gets it.
-        namespaces.write_sysctls(namespace, (*namespace_sysctls(self.plan.kind), *self.plan.sysctls))
+        namespaces.write_sysctls(
+            namespace, (*namespace_sysctls(self.plan.kind), *endpoint_sysctls(self.plan))
+        )
 
     def release_namespace(self) -> None:
         if self.namespace is not None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from pytest_sonemu.errors import PlanningError
-from pytest_sonemu.planning.plan import Network
+from pytest_sonemu.planning.plan import Interface, Network
 from pytest_sonemu.planning.wiring import Port, PortKey, Segment, Wire
 
 Numbered = Callable[[int], "IPv4Network | None"]
@@ -66,22 +66,17 @@ ADDRESS_PLANS: Mapping[str, AddressPlan] = {
 
 @dataclass(frozen=True, slots=True)
 class Addressing:
-    """What the plan gave out: addresses per port, subnets per virtual link."""
+    """What the plan gave out: addresses per port, subnets per virtual link, IPv4 before IPv6."""
 
-    addresses: Mapping[PortKey, tuple[IPv4Interface, ...]]
-    subnets: Mapping[str, tuple[IPv4Network, ...]]
+    addresses: Mapping[PortKey, tuple[Interface, ...]]
+    subnets: Mapping[str, tuple[Network, ...]]
     warnings: tuple[str, ...] = ()
-
-    def of(self, port: Port) -> IPv4Interface | None:
-        """The port's first address, or None."""
-        own = self.addresses.get(port.key, ())
-        return own[0] if own else None
 
 
 def give_addresses(
     segments: Sequence[Segment], wires: Sequence[Wire], plan: AddressPlan, taken: Iterable[Network]
 ) -> Addressing:
-    """Addresses for every port of every segment. Raises PlanningError when the numbers do not reach.
+    """IPv4 addresses for every port of every segment. Raises PlanningError when the numbers do not reach.
 
     `taken` are the bed's networks in use; only a pooled plan goes round them.
     """
@@ -91,8 +86,8 @@ def give_addresses(
     avoided += [network for network in taken if isinstance(network, IPv4Network)]
     numbers = _Numbers(plan, segments, wires, avoided)
 
-    addresses: dict[PortKey, tuple[IPv4Interface, ...]] = {}
-    subnets: dict[str, tuple[IPv4Network, ...]] = {}
+    addresses: dict[PortKey, tuple[Interface, ...]] = {}
+    subnets: dict[str, tuple[Network, ...]] = {}
     warnings: list[str] = []
     for segment in _in_numbering_order(segments):
         networks = static[segment.lead.id] or [numbers.next(segment)]
@@ -103,13 +98,7 @@ def give_addresses(
             )
         for wire in segment.wires:
             subnets[wire.id] = tuple(networks)
-        addresses.update(_member_addresses(segment, networks[0], plan.saps_last))
-        warnings += [
-            f"'{port}': the static IPv6 address {address} is left out, this version has IPv4 only"
-            for port in segment.ports
-            for address in port.static
-            if isinstance(address, IPv6Interface)
-        ]
+        addresses.update(_member_addresses(segment, networks[0], plan))
     return Addressing(addresses, subnets, tuple(warnings))
 
 
@@ -197,14 +186,18 @@ def _static(port: Port) -> list[IPv4Interface]:
     ]
 
 
+def in_member_order(ports: Sequence[Port], segment: Segment, plan: AddressPlan) -> list[Port]:
+    """The order in which a segment's ports are numbered."""
+    last = plan.saps_last and segment.kind != "E-Line"
+    return sorted(ports, key=lambda port: last and port.kind == "sap")
+
+
 def _member_addresses(
-    segment: Segment, network: IPv4Network, saps_last: bool
+    segment: Segment, network: IPv4Network, plan: AddressPlan
 ) -> dict[PortKey, tuple[IPv4Interface, ...]]:
     own = {port.key: tuple(_static(port)) for port in segment.ports}
     used = {int(address.ip) for addresses in own.values() for address in addresses}
-    members = [port for port in segment.ports if not own[port.key]]
-    if saps_last and segment.kind != "E-Line":
-        members.sort(key=lambda port: port.kind == "sap")
+    members = in_member_order([port for port in segment.ports if not own[port.key]], segment, plan)
     start = int(network.network_address)
     # A /31 has no broadcast address and no network address.
     first, last = (0, 1) if network.prefixlen == 31 else (1, network.num_addresses - 2)

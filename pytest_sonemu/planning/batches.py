@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
 from pytest_sonemu.planning.plan import (
+    BarrierPlan,
     DeploymentPlan,
     EndpointKind,
     EndpointPlan,
@@ -54,11 +55,16 @@ FABRIC = tuple((f"net.bridge.bridge-nf-call-{tables}", "0") for tables in ("ipta
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One call of `program` ("ip", "tc"): its lines, and what they are for."""
+    """One call of `program` ("ip", "ip -6", "tc"): its lines, and what they are for."""
 
     program: str
     lines: tuple[str, ...]
     purpose: str
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command that takes the lines as its input."""
+        return (*self.program.split(), "-batch", "-")
 
     @property
     def text(self) -> str:
@@ -73,6 +79,26 @@ def namespace_sysctls(kind: EndpointKind | None) -> tuple[tuple[str, str], ...]:
     """
     forwards = () if kind == "vnf" else (("net.ipv4.ip_forward", "0"),)
     return forwards + EVERYWHERE + (FABRIC if kind is None else ())
+
+
+def endpoint_sysctls(endpoint: EndpointPlan) -> tuple[tuple[str, str], ...]:
+    """What an endpoint's namespace is set to beside that, before its first interface."""
+    return tuple(one for one in endpoint.sysctls if _interface_of(one[0], endpoint) is None)
+
+
+def interface_sysctls(endpoint: EndpointPlan) -> tuple[tuple[str, str], ...]:
+    """What is set once its interfaces are there: IPv6 on those that have such an address, and on no other."""
+    dual = [i.name for i in endpoint.interfaces if any(address.version == 6 for address in i.addresses)]
+    on = tuple((f"net/ipv6/conf/{name}/disable_ipv6", "0") for name in dual)
+    return on + tuple(one for one in endpoint.sysctls if _interface_of(one[0], endpoint) is not None)
+
+
+def _interface_of(sysctl: str, endpoint: EndpointPlan) -> str | None:
+    """The interface that a key is about: "net.ipv4.conf.input.rp_filter" is one of `input`."""
+    for interface in endpoint.interfaces:
+        if f".{interface.name}." in sysctl or f"/{interface.name}/" in sysctl:
+            return interface.name
+    return None
 
 
 def fabric_batches(
@@ -124,11 +150,27 @@ def endpoint_batch(endpoint: EndpointPlan) -> Batch:
         lines.append(
             f"route add {route.destination} via {route.gateway} dev {route.interface} metric {route.metric}"
         )
-    for barrier in endpoint.barriers:
-        to = f" to {barrier.destination}" if barrier.destination is not None else ""
-        # After the local table: the VNF's own addresses answer as before.
-        lines.append(f"rule add iif {barrier.interface}{to} unreachable pref {BARRIER_PREFERENCE}")
+    lines += [
+        _rule(one) for one in endpoint.barriers if one.destination is None or one.destination.version == 4
+    ]
     return Batch("ip", tuple(lines), f"interfaces of {endpoint.id}")
+
+
+def endpoint_batches(endpoint: EndpointPlan) -> list[Batch]:
+    """`endpoint_batch`, and the rules of IPv6 apart: `ip rule` does not see the family by itself."""
+    rules = [
+        _rule(one)
+        for one in endpoint.barriers
+        if one.destination is not None and one.destination.version == 6
+    ]
+    more = [Batch("ip -6", tuple(rules), f"IPv6 rules of {endpoint.id}")] if rules else []
+    return [endpoint_batch(endpoint), *more]
+
+
+def _rule(barrier: BarrierPlan) -> str:
+    to = f" to {barrier.destination}" if barrier.destination is not None else ""
+    # After the local table: the VNF's own addresses answer as before.
+    return f"rule add iif {barrier.interface}{to} unreachable pref {BARRIER_PREFERENCE}"
 
 
 def removal_batch(outers: Iterable[str]) -> Batch:

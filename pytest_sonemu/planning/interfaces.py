@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from ipaddress import IPv6Network
 
 from pytest_sonemu.planning import names
 from pytest_sonemu.planning.addressing import Addressing
 from pytest_sonemu.planning.links import USUAL_MTU, LinkPlanner, Station
-from pytest_sonemu.planning.plan import BarrierPlan, InterfacePlan, Split
+from pytest_sonemu.planning.plan import BarrierPlan, InterfacePlan, Network, Split
 from pytest_sonemu.planning.routes import Routing
 from pytest_sonemu.planning.wiring import Port, Wiring
+
+_ALL_OF_IPV6 = IPv6Network("::/0")
 
 
 class Interfaces:
@@ -38,11 +42,20 @@ class Interfaces:
         return Station(port.endpoint, port.name, outer, self._pops[port.endpoint])
 
     def of(
-        self, endpoint: str, addressing: Addressing, link_mtu: Mapping[str, int], mtu: int | None
+        self,
+        endpoint: str,
+        addressing: Addressing,
+        link_mtu: Mapping[str, int],
+        *,
+        mtu: int | None = None,
+        offload: bool = True,
     ) -> tuple[InterfacePlan, ...]:
-        """An endpoint's interfaces, in order. `mtu` is what its options say."""
+        """An endpoint's interfaces, in order. `mtu` and `offload` are what its options say."""
         points = dict.fromkeys(port.point for port in self._wiring.ports[endpoint])
-        return tuple(self._interface((endpoint, point), addressing, link_mtu, mtu) for point in points)
+        return tuple(
+            replace(self._interface((endpoint, point), addressing, link_mtu, mtu), offload=offload)
+            for point in points
+        )
 
     def _interface(
         self, key: tuple[str, str], addressing: Addressing, link_mtu: Mapping[str, int], mtu: int | None
@@ -80,10 +93,14 @@ def barriers(ports: Sequence[Port], addressing: Addressing, routing: Routing) ->
     passing = list(dict.fromkeys(port.name for port in ports if port.key in routing.crossed))
     found: list[BarrierPlan] = []
     for port in ports:
-        networks = sorted({address.network for address in addressing.addresses.get(port.key, ())})
+        networks: dict[Network, None] = {
+            address.network: None for address in addressing.addresses.get(port.key, ())
+        }
         if port.key in routing.crossed or not networks:
             continue
         if port.name not in passing:
             found.append(BarrierPlan(port.name))
+            if any(network.version == 6 for network in networks):
+                found.append(BarrierPlan(port.name, _ALL_OF_IPV6))
         found += [BarrierPlan(each, network) for each in passing for network in networks]
     return tuple(dict.fromkeys(found))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network
 
 from pytest_sonemu.descriptors.model import NetworkFunction, NetworkService, Unit
 from pytest_sonemu.errors import CapabilityError, PlanningError, did_you_mean
 from pytest_sonemu.planning import names
-from pytest_sonemu.planning.addressing import ADDRESS_PLANS, give_addresses
+from pytest_sonemu.planning.addressing import ADDRESS_PLANS, Addressing, give_addresses
 from pytest_sonemu.planning.containers import plan_container
+from pytest_sonemu.planning.dual_stack import askers, with_ipv6
 from pytest_sonemu.planning.hosts import LOOPBACK, hosts_tables
 from pytest_sonemu.planning.interfaces import Interfaces, barriers
 from pytest_sonemu.planning.links import LinkPlanner, Station
@@ -28,13 +29,14 @@ from pytest_sonemu.planning.plan import (
 )
 from pytest_sonemu.planning.routes import Routing, plan_routes
 from pytest_sonemu.planning.units import flatten, option_ids
-from pytest_sonemu.planning.wiring import wire_service
+from pytest_sonemu.planning.wiring import Port, wire_service
 from pytest_sonemu.topology.model import Topology
 
 TOPOLOGY_INSTANCE = "topology"
 HOSTS_LINK = "hosts"
 _HOSTS_NETWORK = IPv4Network("10.40.0.0/24")
 _FORWARD = "net.ipv4.ip_forward"
+_FORWARD_IPV6 = "net.ipv6.conf.all.forwarding"
 
 
 def make_plan(
@@ -61,7 +63,9 @@ def make_plan(
     pops.update(place_saps(service, topology, options, pops))
     wiring = wire_service(service, options)
     address_plan = ADDRESS_PLANS[options.address_plan]
-    addressing = give_addresses(wiring.segments, wiring.wires, address_plan, allocations.networks)
+    taken = allocations.networks
+    addressing = give_addresses(wiring.segments, wiring.wires, address_plan, taken)
+    addressing = with_ipv6(addressing, wiring.segments, address_plan, bed, askers(wiring, options), taken)
     routing = plan_routes(wiring, addressing, service.paths, options)
 
     number = allocations.next_number
@@ -90,10 +94,14 @@ def make_plan(
             kind="vnf" if endpoint in vnf_ids else "sap",
             pop=pops[endpoint],
             interfaces=interfaces.of(
-                endpoint, addressing, link_mtu, options.vnf(endpoint).mtu if endpoint in vnf_ids else None
+                endpoint,
+                addressing,
+                link_mtu,
+                mtu=options.vnf(endpoint).mtu if endpoint in vnf_ids else None,
+                offload=options.offloads(endpoint, is_vnf=endpoint in vnf_ids),
             ),
             routes=routing.routes.get(endpoint, ()),
-            sysctls=_sysctls(endpoint, routing, options, is_vnf=endpoint in vnf_ids),
+            sysctls=_sysctls(endpoint, ports, addressing, routing, options),
             container=containers.get(endpoint),
             barriers=barriers(ports, addressing, routing),
             transparent=endpoint in wiring.transparent,
@@ -190,17 +198,6 @@ def _check_options(service: NetworkService, topology: Topology, options: Service
                     f"options: service '{service.name}' has no {what} '{name}'{did_you_mean(name, ids)};"
                     f" there are: {', '.join(sorted(ids - {EVERY_VNF})) or 'none'}"
                 )
-    if options.ipv6:
-        raise CapabilityError(
-            "ipv6: dual-stack addressing is not realised by this version yet; leave the option out"
-        )
-    for function in service.functions:
-        own = options.vnf(function.id)
-        for name, asked in (("ipv6: true", own.ipv6), ("offload: off", not own.offload)):
-            if asked:
-                raise CapabilityError(
-                    f"VNF '{function.id}': '{name}' is not realised by this version yet; leave it out"
-                )
     uplinks = {site.name: site.uplink for site in topology.saps}
     for sap in service.saps:
         if uplink := options.sap(sap.id).uplink or uplinks.get(sap.id):
@@ -237,13 +234,17 @@ def _containers(
 
 
 def _sysctls(
-    endpoint: str, routing: Routing, options: ServiceOptions, *, is_vnf: bool
+    endpoint: str, ports: Sequence[Port], addressing: Addressing, routing: Routing, options: ServiceOptions
 ) -> tuple[tuple[str, str], ...]:
-    values = {_FORWARD: "1" if endpoint in routing.forwarding else "0"}
-    if is_vnf:
-        values.update(
-            {name.replace("/", "."): value for name, value in options.vnf(endpoint).sysctls.items()}
-        )
+    forwards = "1" if endpoint in routing.forwarding else "0"
+    values = {_FORWARD: forwards}
+    own = [address for port in ports for address in addressing.addresses.get(port.key, ())]
+    if any(address.version == 6 for address in own):
+        values[_FORWARD_IPV6] = forwards
+    if any(port.kind == "vnf" for port in ports):
+        for name, value in options.vnf(endpoint).sysctls.items():
+            # With slashes an interface's name may have dots.
+            values[name if "." in name else name.replace("/", ".")] = value
     return tuple(values.items())
 
 

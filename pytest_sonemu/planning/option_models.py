@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pytest_sonemu.planning.plan import MountPlan
+from pytest_sonemu.planning.plan import MountPlan, Network
 
 if TYPE_CHECKING:
     from pytest_sonemu.descriptors.model import NetworkService
@@ -22,7 +21,7 @@ EVERY_VNF = "*"
 
 AddressPlanName = Literal["vim-emu", "seed", "llcm"]
 ContainerNames = Literal["sonemu", "mn"]
-Routes = Literal["all", "path", "none"] | tuple[IPv4Network, ...]
+Routes = Literal["all", "path", "none"] | tuple[Network, ...]
 ReadyCondition = str | Callable[..., object]
 PlacementCallable = Callable[["NetworkService", "Topology"], Mapping[str, str]]
 Placement = str | Mapping[str, str] | PlacementCallable
@@ -52,6 +51,9 @@ class Secret:
 @dataclass(frozen=True, slots=True)
 class VnfOptions:
     """Options of one VNF. Times in seconds, `cpu` in cores, `memory` in bytes.
+
+    `ipv6` gives its links both families. `offload` off: what it sends and gets is cut and summed as on
+    a wire, at a price in speed.
 
     `given` are the names of the options that were really set. Made in Python without it, those that
     differ from their default count as given.
@@ -87,11 +89,13 @@ class VnfOptions:
 
 @dataclass(frozen=True, slots=True)
 class SapOptions:
-    """Options of one SAP: the PoP it stands in, the image it runs, its way out of the bed."""
+    """Options of one SAP: the PoP it stands in, the image it runs, its way out of the bed, whether its
+    interfaces may leave segments and checksums to the kernel."""
 
     pop: str | None = None
     image: str | None = None
     uplink: str | None = None
+    offload: bool = True
     given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -117,6 +121,7 @@ class ServiceOptions:
     routes: Routes = "path"
     container_names: ContainerNames = "sonemu"
     ipv6: bool = False
+    offload: bool = True
     mtu: int | None = None
     given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
@@ -129,6 +134,11 @@ class ServiceOptions:
         if own is None or every is None:
             return own or every or _NO_VNF_OPTIONS
         return _merge_two(every, own)
+
+    def offloads(self, endpoint: str, *, is_vnf: bool) -> bool:
+        """Whether an endpoint's interfaces keep their offloads: by its own options, else the service's."""
+        own: VnfOptions | SapOptions = self.vnf(endpoint) if is_vnf else self.sap(endpoint)
+        return own.offload if "offload" in own.given else self.offload
 
     def sap(self, sap_id: str) -> SapOptions:
         return self.saps.get(sap_id) or _NO_SAP_OPTIONS

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +29,7 @@ from pytest_sonemu.planning.option_models import (
     service_option_names,
     vnf_option_names,
 )
-from pytest_sonemu.planning.plan import MountPlan
+from pytest_sonemu.planning.plan import MountPlan, Network
 from pytest_sonemu.planning.units import option_ids
 
 __all__ = [
@@ -334,7 +334,7 @@ def _routes(value: object) -> Routes:
             f"'{value}' is none of {', '.join(_ROUTES)} or a list of networks{did_you_mean(value, _ROUTES)}"
         )
     entries = value if isinstance(value, (list, tuple)) else [value]
-    return tuple(IPv4Network(entry if isinstance(entry, IPv4Network) else _text(entry)) for entry in entries)
+    return tuple(ip_network(_text(str(entry) if isinstance(entry, Network) else entry)) for entry in entries)
 
 
 def _transparent(value: object) -> bool | tuple[str, str]:

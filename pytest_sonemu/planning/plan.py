@@ -43,7 +43,8 @@ class InterfacePlan:
 
     `name` is what the endpoint sees (its connection point's id wherever the kernel takes it),
     `outer` the other end of the veth pair, in the fabric. `link` is the virtual link it is in, or None;
-    one in several links has the others in `also_in`, and a `Split` in the plan.
+    one in several links has the others in `also_in`, and a `Split` in the plan. Without `offload`
+    segments are cut and checksums filled in at both its ends.
     """
 
     name: str
@@ -55,6 +56,7 @@ class InterfacePlan:
     mtu: int = 1500
     altname: str | None = None
     also_in: tuple[str, ...] = ()
+    offload: bool = True
 
     @property
     def links(self) -> tuple[str, ...]:
@@ -74,7 +76,7 @@ class RoutePlan:
 
 @dataclass(frozen=True, slots=True)
 class BarrierPlan:
-    """Packets that came in at `interface` are not passed on: to `destination`, or (None) anywhere."""
+    """Packets that came in at `interface` are not passed on: to `destination`, or (None) anywhere in IPv4."""
 
     interface: str
     destination: Network | None = None

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from itertools import combinations, pairwise
 
 from pytest_sonemu.descriptors.model import ForwardingPath, Reference
 from pytest_sonemu.planning.addressing import Addressing
 from pytest_sonemu.planning.options import Routes, ServiceOptions
-from pytest_sonemu.planning.plan import RoutePlan
+from pytest_sonemu.planning.plan import Address, Network, RoutePlan
 from pytest_sonemu.planning.wiring import Port, PortKey, Segment, Wiring
 
-_ANYWHERE = IPv4Network("0.0.0.0/0")
+_ANYWHERE: tuple[Network, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
 Crossings = Mapping[PortKey, Sequence[Port]]
 """Port at which a packet enters a VNF -> ports by which that VNF passes it on."""
@@ -74,8 +74,8 @@ def plan_routes(
             # What is asked for by name is routed even where the package says nothing of it.
             planned = {route.destination for route in found}
             found += [r for r in router.routes(endpoint, [everywhere]) if r.destination not in planned]
-        if not is_vnf and (default := router.default_route(endpoint)):
-            found.append(default)
+        if not is_vnf:
+            found += router.default_routes(endpoint)
         if isinstance(asked, tuple):
             found = [
                 route for route in found if any(_within(route.destination, network) for network in asked)
@@ -97,8 +97,10 @@ def _ports_of(crossings: Crossings) -> Iterable[PortKey]:
         yield from (port.key for port in leaving)
 
 
-def _within(destination: object, network: IPv4Network) -> bool:
-    return isinstance(destination, IPv4Network) and destination.subnet_of(network)
+def _within(destination: Network, network: Network) -> bool:
+    if isinstance(destination, IPv4Network):
+        return isinstance(network, IPv4Network) and destination.subnet_of(network)
+    return isinstance(network, IPv6Network) and destination.subnet_of(network)
 
 
 class _Router:
@@ -112,63 +114,65 @@ class _Router:
             for port in self._wiring.ports[endpoint]
             if port.link is not None and not port.bare
         }
-        found: dict[str, tuple[int, IPv4Address, str]] = {}
+        found: dict[str, tuple[int, Port, Port]] = {}
         for scheme in schemes:
             for port in scheme.starts.get(endpoint, ()):
-                for distance, segment, gateway in self._reach(port, scheme.crossings):
+                for distance, segment, neighbour in self._reach(port, scheme.crossings):
                     link = segment.lead.id
                     known = found.get(link)
                     if link not in connected and (known is None or distance < known[0]):
-                        found[link] = (distance, gateway, port.name)
-        # Nearest first: the first that leads to a target says which of its addresses is meant.
-        routes: dict[IPv4Network, RoutePlan] = {}
-        for link, (_, gateway, interface) in sorted(found.items(), key=lambda entry: entry[1][0]):
+                        found[link] = (distance, neighbour, port)
+        routes: dict[Network, RoutePlan] = {}
+        for link, (_, neighbour, start) in sorted(found.items(), key=lambda entry: entry[1][0]):
             for network in self._addressing.subnets[link]:
-                routes.setdefault(network, RoutePlan(network, gateway, interface))
+                gateway = self._address_towards(start, neighbour, network.version)
+                if gateway is not None:
+                    routes.setdefault(network, RoutePlan(network, gateway, start.name))
         return list(routes.values())
 
-    def _reach(self, start: Port, crossings: Crossings) -> Iterable[tuple[int, Segment, IPv4Address]]:
-        """Segments beyond the start's own, with their distance and the gateway towards them."""
+    def _reach(self, start: Port, crossings: Crossings) -> Iterable[tuple[int, Segment, Port]]:
+        """Segments beyond the start's own, with their distance and the neighbour's port towards them."""
         segment_of = self._wiring.segment_of
         seen = {segment_of[start.key].lead.id}
         # Where a packet stands, and which neighbour of the start had passed it on (none yet).
-        front: list[tuple[Segment, IPv4Address | None]] = [(segment_of[start.key], None)]
+        front: list[tuple[Segment, Port | None]] = [(segment_of[start.key], None)]
         distance = 0
         while front:
             distance += 1
-            onward: list[tuple[Segment, IPv4Address | None]] = []
+            onward: list[tuple[Segment, Port | None]] = []
             for segment, via in front:
                 for port in segment.ports:
                     if port.endpoint == start.endpoint or port.key not in crossings:
                         continue
-                    gateway = via or self._address_towards(start, port)
-                    if gateway is None:
-                        continue
+                    neighbour = via or port
                     for leaving in crossings[port.key]:
                         beyond = segment_of[leaving.key]
                         if beyond.lead.id not in seen:
                             seen.add(beyond.lead.id)
-                            onward.append((beyond, gateway))
-                            yield distance, beyond, gateway
+                            onward.append((beyond, neighbour))
+                            yield distance, beyond, neighbour
             front = onward
 
-    def _address_towards(self, start: Port, neighbour: Port) -> IPv4Address | None:
+    def _address_towards(self, start: Port, neighbour: Port, version: int) -> Address | None:
         """The neighbour's address as a gateway: it must lie in a subnet of the start's."""
-        own = self._addressing.addresses.get(start.key, ())
+        own = [here for here in self._addressing.addresses.get(start.key, ()) if here.version == version]
         theirs = self._addressing.addresses.get(neighbour.key, ())
         return next((there.ip for there in theirs if any(there.ip in here.network for here in own)), None)
 
-    def default_route(self, sap: str) -> RoutePlan | None:
+    def default_routes(self, sap: str) -> list[RoutePlan]:
         """A SAP with one data link sends all else to the VNF at its other end."""
         ports = self._wiring.data_ports(sap)
         if len(ports) != 1:
-            return None
+            return []
         segment = self._wiring.segment_of[ports[0].key]
         neighbours = [port for port in segment.ports if port.endpoint != sap]
         if not segment.carries_routes or len(neighbours) != 1 or neighbours[0].kind != "vnf":
-            return None
-        gateway = self._address_towards(ports[0], neighbours[0])
-        return RoutePlan(_ANYWHERE, gateway, ports[0].name) if gateway else None
+            return []
+        gateways = [
+            (network, self._address_towards(ports[0], neighbours[0], network.version))
+            for network in _ANYWHERE
+        ]
+        return [RoutePlan(network, gateway, ports[0].name) for network, gateway in gateways if gateway]
 
 
 def _schemes(wiring: Wiring, paths: Sequence[ForwardingPath]) -> tuple[list[_Scheme], list[str]]:

@@ -194,12 +194,6 @@ def test_static_addresses_of_two_subnets_are_kept_and_said() -> None:
     assert any("several subnets" in warning for warning in made.warnings)
 
 
-def test_a_static_ipv6_address_is_left_out_and_said() -> None:
-    made = plan(static_service("fd00::1/64", ""))
-    assert on_link(made, "l") == ["10.30.0.1/30", "10.30.0.2/30"]
-    assert any("fd00::1/64" in warning for warning in made.warnings)
-
-
 def test_a_static_network_is_not_given_out_by_the_pool_too() -> None:
     static = static_service("10.30.0.1/30", "")
     extra = NetworkService.of("s", [function("x", "p"), function("y", "p")], {"m": ["x:p", "y:p"]})

@@ -435,9 +435,6 @@ def test_e_lines_that_describe_one_circuit_from_both_ends_are_one() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"ipv6": True}, CapabilityError, "ipv6"),
-        ({"vnfs": {"empty_vnf1": {"ipv6": True}}}, CapabilityError, "VNF 'empty_vnf1': 'ipv6: true'"),
-        ({"vnfs": {"*": {"offload": "off"}}}, CapabilityError, "offload: off"),
         ({"saps": {"input": {"uplink": "nat"}}}, CapabilityError, r"SAP 'input'.*uplink: nat"),
         (
             {"vnfs": {"empty_vfn1": {"cpu": 1}}},

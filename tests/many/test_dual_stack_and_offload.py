@@ -1,0 +1,201 @@
+"""IPv6 beside IPv4, static addresses, offloads off: on real containers and links."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from ipaddress import IPv6Address, ip_interface
+
+import pytest
+
+from pytest_sonemu.descriptors.model import ConnectionPoint, NetworkFunction, NetworkService
+from pytest_sonemu.emulation.image_choice import BASE_IMAGE
+from pytest_sonemu.handles.endpoint import Endpoint
+from pytest_sonemu.handles.service import Service
+from pytest_sonemu.handles.testbed import TestBed
+from pytest_sonemu.planning.dual_stack import bed_prefix
+from pytest_sonemu.topology.model import PoP, PopLink, Topology
+from tests.support.frames import Ear
+from tests.support.traffic import bulk
+
+TOPOLOGY = Topology((PoP("pop1"), PoP("pop2")), (PopLink("pop1", "pop2"),))
+
+
+def chain() -> NetworkService:
+    """input - v1 - v2 - output, and a management LAN."""
+    points = ("mgmt", "input", "output")
+    vnfs = [NetworkFunction(name, image=BASE_IMAGE, interfaces=points) for name in ("v1", "v2")]
+    links = {"in": ["input", "v1:input"], "mid": ["v1:output", "v2:input"], "out": ["v2:output", "output"]}
+    return NetworkService.of("dual", vnfs, links, lans={"mgmt": ["v1:mgmt", "v2:mgmt", "admin"]})
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[TestBed]:
+    with TestBed(TOPOLOGY) as bed:
+        yield bed
+
+
+@pytest.fixture(scope="module")
+def dual(bed: TestBed) -> Service:
+    return bed.start(chain(), ipv6=True, vnfs={"*": {"ready": "exec:true"}})
+
+
+@pytest.fixture(scope="module")
+def single(bed: TestBed) -> Service:
+    return bed.start(chain(), vnfs={"*": {"ready": "exec:true"}, "v2": {"offload": "off"}})
+
+
+def ipv6_of(service: Service, endpoint_id: str, point: str) -> IPv6Address:
+    plan = service.plan.endpoint(endpoint_id)
+    assert plan is not None
+    (address,) = (
+        own.ip
+        for i in plan.interfaces
+        if i.connection_point == point
+        for own in i.addresses
+        if own.version == 6
+    )
+    assert isinstance(address, IPv6Address)
+    return address
+
+
+# Dual stack
+
+
+def test_the_way_carries_ipv6_at_once_and_in_both_directions(dual: Service) -> None:
+    for source, target, point in (("input", "output", "output"), ("output", "input", "input")):
+        address = ipv6_of(dual, target, point)
+        assert address in bed_prefix(dual.plan.bed)
+        assert dual.ping(source, address).loss == 0
+        assert dual.ping(source, target).loss == 0  # IPv4 as ever
+    result = dual.connect("input", ipv6_of(dual, "output", "output"), tcp=80, listen=True)
+    assert result.outcome == "open"
+    assert result.path.there == ("v1:input", "v1:output", "v2:input", "v2:output", "output")
+
+
+def test_addresses_are_usable_without_waiting_for_duplicates(dual: Service) -> None:
+    shown = dual.vnf("v1").exec("ip -6 addr show dev input", check=True).stdout
+    assert "tentative" not in shown
+    assert str(ipv6_of(dual, "v1", "input")) in shown
+
+
+def test_names_have_both_families_inside_a_vnf(dual: Service) -> None:
+    shown = dual.vnf("v1").exec("getent ahosts v2", check=True).stdout
+    assert {str(ipv6_of(dual, "v2", "input")), str(dual.vnf("v2").ip("input"))} <= set(shown.split())
+    text = dual.vnf("v1").exec("ping -6 -c 1 -W 2 output", check=True).stdout
+    assert str(ipv6_of(dual, "output", "output")) in text
+
+
+def test_management_is_not_reached_through_a_forwarding_vnf(dual: Service) -> None:
+    assert dual.ping("admin", ipv6_of(dual, "v1", "mgmt")).loss == 0
+    assert dual.ping("input", ipv6_of(dual, "admin", "admin"), count=1).received == 0
+
+
+def test_ipv6_is_there_again_after_a_restart(dual: Service) -> None:
+    dual.vnf("v1").restart()
+    assert dual.ping("input", ipv6_of(dual, "output", "output")).loss == 0
+
+
+def test_it_is_off_where_nobody_asked(single: Service) -> None:
+    for vnf in single.vnfs.values():
+        shown = vnf.exec("ip -6 -o addr", check=True).stdout
+        assert [line.split()[1] for line in shown.splitlines()] == ["lo"]
+        assert vnf.sysctl("net/ipv6/conf/input/disable_ipv6") == "1"
+    sock = single.sap("input").socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    with closing(sock), pytest.raises(OSError, match="unreachable"):
+        sock.connect(("fd00::1", 9))
+
+
+def test_one_vnf_may_ask_for_its_own_links(bed: TestBed) -> None:
+    service = bed.start(chain(), vnfs={"*": {"ready": "exec:true"}, "v2": {"ipv6": True}})
+    assert service.ping("output", ipv6_of(service, "v2", "output")).loss == 0
+    assert service.vnf("v1").sysctl("net/ipv6/conf/output/disable_ipv6") == "0"
+    assert service.vnf("v1").sysctl("net/ipv6/conf/input/disable_ipv6") == "1"
+    service.stop()
+
+
+def test_static_addresses_and_macs_are_the_descriptors(bed: TestBed) -> None:
+    points = (
+        ConnectionPoint(
+            "data",
+            addresses=tuple(map(ip_interface, ("192.0.2.7/28", "2001:db8::7/64"))),
+            mac="0a:00:00:00:00:07",
+        ),
+    )
+    vnf = NetworkFunction("fixed", image=BASE_IMAGE, connection_points=points)
+    service = bed.start(
+        NetworkService.of("fixed", [vnf], {"l": ["user", "fixed:data"]}), vnfs={"*": {"ready": "exec:true"}}
+    )
+    (interface,) = service.vnf("fixed").interfaces
+    assert interface.mac == "0a:00:00:00:00:07"
+    assert {str(own) for own in interface.addresses} >= {"192.0.2.7/28", "2001:db8::7/64"}
+    assert str(service.sap("user").ip()) == "192.0.2.1"
+    for address in ("192.0.2.7", "2001:db8::7"):
+        assert service.ping("user", address).loss == 0
+    service.stop()
+
+
+# Offloads
+
+
+def frames_of_a_transfer(service: Service, source: str, target: Endpoint, point: str) -> list[bytes]:
+    """The TCP frames that come in at `target` while another endpoint sends it a megabyte."""
+    ear = Ear(target, point)
+    stop, frames = threading.Event(), list[bytes]()
+
+    def listen() -> None:
+        while not stop.wait(0.001):
+            frames.extend(data for _, data in ear.heard())
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    try:
+        assert bulk(service.endpoint(source), target, target.ip(point), 1_000_000) == 1_000_000
+    finally:
+        stop.set()
+        listener.join(5)
+        frames.extend(data for _, data in ear.heard())
+        ear.close()
+    return [data for data in frames if data[12:14] == b"\x08\x00" and data[23] == socket.IPPROTO_TCP]
+
+
+def is_sound(data: bytes) -> bool:
+    """Whether a TCP frame's checksum is right, as on a wire."""
+    header = (data[14] & 15) * 4
+    length = int.from_bytes(data[16:18], "big")
+    segment = data[14 + header : 14 + length]
+    text = data[26:34] + struct.pack("!BBH", 0, socket.IPPROTO_TCP, len(segment)) + segment
+    total: int = sum(struct.unpack(f"!{len(text + bytes(len(text) % 2)) // 2}H", text + bytes(len(text) % 2)))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total == 0xFFFF
+
+
+def test_with_offload_off_every_frame_is_as_on_a_wire(single: Service) -> None:
+    """What v2 gets: its peer's stack knows nothing of it, the outer end cuts and sums."""
+    frames = frames_of_a_transfer(single, "v1", single.vnf("v2"), "input")
+    assert sum(map(len, frames)) > 100_000  # as much as the ear's buffer holds
+    assert max(map(len, frames)) <= 1514
+    assert all(map(is_sound, frames))
+
+
+def test_with_offload_off_it_sends_frames_as_on_a_wire(single: Service) -> None:
+    frames = frames_of_a_transfer(single, "v2", single.vnf("v1"), "output")
+    assert max(map(len, frames)) <= 1514
+    assert all(map(is_sound, frames))
+
+
+def test_without_it_the_kernel_passes_frames_on_whole(single: Service) -> None:
+    """What makes the two tests above mean something."""
+    frames = frames_of_a_transfer(single, "input", single.vnf("v1"), "input")
+    assert max(map(len, frames)) > 1514
+    assert not all(map(is_sound, frames))
+
+
+def test_offloads_are_off_again_after_a_restart(single: Service) -> None:
+    single.vnf("v2").restart()
+    frames = frames_of_a_transfer(single, "v1", single.vnf("v2"), "input")
+    assert max(map(len, frames)) <= 1514
