@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 
     from pytest_sonemu.emulation.docker_api import DockerClient
     from pytest_sonemu.handles.observer import Observer
+    from pytest_sonemu.handles.recorder import Recorders
+
+
+@dataclass
+class GoldenFiles:
+    """Where captures to compare with lie, and whether they are written anew instead.
+
+    `folder` is what relative paths start from (None: the working directory).
+    """
+
+    folder: Path | None = None
+    update: bool = False
 
 
 class BedCore:
@@ -32,6 +44,8 @@ class BedCore:
         self._instances: dict[str, InstanceCore] = {}
         self._docker: DockerClient | None = None
         self._observer: Observer | None = None
+        self._recorders: Recorders | None = None
+        self.golden = GoldenFiles()
         # An exec costs a core 61 ms: twenty health commands at once would keep the others from starting.
         self.health_slots = threading.Semaphore(2)
 
@@ -62,6 +76,16 @@ class BedCore:
             if self._observer is None:
                 self._observer = Observer(self.client)
             return self._observer
+
+    @property
+    def recorders(self) -> Recorders:
+        """Packet sockets for captures, each kept open as long as the bed once it has been needed."""
+        from pytest_sonemu.handles.recorder import Recorders
+
+        with self._lock:
+            if self._recorders is None:
+                self._recorders = Recorders(self.client)
+            return self._recorders
 
     def add(self, instance: InstanceCore) -> None:
         with self._lock:
@@ -98,7 +122,10 @@ class BedCore:
         """Let go of what this process holds of the bed; the bed itself is the client's business."""
         with self._lock:
             observer, self._observer = self._observer, None
+            recorders, self._recorders = self._recorders, None
             docker, self._docker = self._docker, None
+        if recorders is not None:
+            recorders.close()
         if observer is not None:
             observer.close()
         if docker is not None:

@@ -21,6 +21,8 @@ from pytest_sonemu.planning.plan import EndpointPlan, InterfacePlan
 if TYPE_CHECKING:
     import requests
 
+    from pytest_sonemu.handles.capture import Capture
+
 
 class Endpoint:
     """An endpoint of a running service, as one view sees it.
@@ -137,6 +139,20 @@ class Endpoint:
             listen=listen,
             timeout=timeout,
         )
+
+    def capture(self, interface: str | None = None, filter: str = "") -> Capture:  # noqa: A002
+        """Every frame at one interface, or at all of them, from the beginning of a `with` block to its end.
+
+            with service.vnf("fw").capture("input", "tcp port 80") as capture:
+                service.sap("input").http("http://server/")
+            assert capture.packets[0].tcp.syn
+
+        `filter` is written as for tcpdump, with names of the service as hosts (see `filters`). Raises
+        NotFoundError for an unknown interface, ProbeError for a filter that cannot be read.
+        """
+        from pytest_sonemu.handles.capture import endpoint_capture
+
+        return endpoint_capture(self._core.bed, self._core.plan, self._plan, interface, filter)
 
     def session(self) -> requests.Session:
         """A `requests.Session` whose connections come from this endpoint; names of the service resolve.

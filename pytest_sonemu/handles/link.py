@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_sonemu.handles.core import InstanceCore
 from pytest_sonemu.handles.impairing import Impairable
 from pytest_sonemu.handles.interfaces import link_stats, read_outer
-from pytest_sonemu.handles.results import LinkStats
+from pytest_sonemu.handles.results import Direction, LinkStats
 from pytest_sonemu.handles.undo import UndoStack
 from pytest_sonemu.planning.plan import LinkKind, LinkPlan, Network, Realisation
+
+if TYPE_CHECKING:
+    from pytest_sonemu.handles.capture import Capture
 
 
 class Link:
@@ -80,6 +83,16 @@ class Link:
     def stats(self) -> LinkStats:
         """Packets and bytes per direction since the link was made, from the kernel's counters."""
         return link_stats(self._plan, read_outer(self._core.bed.client))
+
+    def capture(self, filter: str = "", *, direction: Direction | None = "out") -> Capture:  # noqa: A002
+        """Every frame on this link, from the beginning of a `with` block to its end.
+
+        Each is seen once, where it comes out of an endpoint and enters the link; with `direction="in"`
+        where it leaves the link, and with None at both places. Filters as for `Endpoint.capture`.
+        """
+        from pytest_sonemu.handles.capture import link_capture
+
+        return link_capture(self._core.bed, self._core.plan, self._plan, filter, direction)
 
     def _impairable(self) -> Impairable:
         ends = self.endpoints if self.kind == "E-Line" else ("endpoints", self.id)

@@ -8,7 +8,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class Source:
     known: frozenset[tuple[str, str]]
 
 
-@lru_cache(maxsize=None)
+@cache
 def source(name: str) -> Source:
     with zipfile.ZipFile(SHARED_PACKAGES / name) as archive:
         members = {one: archive.read(one) for one in archive.namelist() if not one.endswith("/")}
@@ -126,7 +126,7 @@ def at(tree: Any, path: Steps) -> Any:
 
 def line_of(data: bytes, path: Steps) -> int:
     """The line in which the value at `path` begins, as PyYAML's own composer sees it."""
-    node = yaml.compose(data, yaml.CSafeLoader)
+    node: Any = yaml.compose(data, yaml.CSafeLoader)
     for step in path:
         if isinstance(node, yaml.MappingNode):
             node = next(value for key, value in node.value if key.value == step)
@@ -248,4 +248,4 @@ def check_renamed(package: Source, data: st.DataObject) -> None:
 
 
 def test_the_folder_of_real_packages_is_looked_for_beside_the_checkout() -> None:
-    assert SHARED_PACKAGES == Path(__file__).parents[2].parent / "shared" / "packages"
+    assert Path(__file__).parents[2].parent / "shared" / "packages" == SHARED_PACKAGES

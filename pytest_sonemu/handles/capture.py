@@ -1,0 +1,345 @@
+"""Captures: every frame at some interfaces of a service, seen from outside of its VNFs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, overload
+
+from pytest_sonemu.errors import ProbeError
+from pytest_sonemu.handles import filters
+from pytest_sonemu.handles.fence import let_pass
+from pytest_sonemu.handles.netlink import read_links, route_socket
+from pytest_sonemu.handles.packets import CapturedPacket, RawFrame
+from pytest_sonemu.handles.pcap import Record, write_pcap
+from pytest_sonemu.handles.recorder import Recorder, frames_of
+from pytest_sonemu.handles.results import Direction, one_line
+from pytest_sonemu.handles.sightings import label
+from pytest_sonemu.handles.targets import find_spot
+from pytest_sonemu.handles.wire import wire_frames, with_tag
+from pytest_sonemu.planning.plan import Address, DeploymentPlan, EndpointPlan, LinkPlan
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from pytest_sonemu.handles.core import BedCore
+    from pytest_sonemu.handles.golden import Comparison
+
+Match = str | Callable[[CapturedPacket], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Where a capture stands: an outer end, what to call it, and which direction of it is wanted."""
+
+    outer: str
+    at: str
+    direction: Direction | None = None
+    # What the fabric's interface receives comes out of the endpoint behind it.
+    received: Direction = "out"
+
+    def name(self, outgoing: bool) -> Direction:
+        sent: Direction = "in" if self.received == "out" else "out"
+        return sent if outgoing else self.received
+
+
+class Packets(Sequence[CapturedPacket]):
+    """Packets in the order in which they were seen."""
+
+    def __init__(self, packets: Iterable[CapturedPacket], resolve: filters.Resolve | None = None) -> None:
+        self._packets = tuple(packets)
+        self._resolve = resolve
+
+    def __len__(self) -> int:
+        return len(self._packets)
+
+    @overload
+    def __getitem__(self, at: int) -> CapturedPacket: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Packets: ...
+
+    def __getitem__(self, at: int | slice) -> CapturedPacket | Packets:
+        if isinstance(at, slice):
+            return Packets(self._packets[at], self._resolve)
+        return self._packets[at]
+
+    def __iter__(self) -> Iterator[CapturedPacket]:
+        return iter(self._packets)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Packets) and self._packets == other._packets
+
+    def __hash__(self) -> int:
+        return hash(self._packets)
+
+    def matching(
+        self, wanted: Match = "", *, at: str | None = None, direction: Direction | None = None
+    ) -> Packets:
+        """Those that match a filter expression ("tcp syn and host server") or a function of a packet.
+
+        `at` and `direction` choose where they were seen. Raises ProbeError for a filter that cannot be read.
+        """
+        check = wanted if callable(wanted) else _checker(wanted, self._resolve)
+        return Packets(
+            (
+                packet
+                for packet in self._packets
+                if (at is None or packet.at == at)
+                and (direction is None or packet.direction == direction)
+                and check(packet)
+            ),
+            self._resolve,
+        )
+
+    def count(self, wanted: Match | CapturedPacket = "") -> int:
+        """How many match; as for `matching`."""
+        if isinstance(wanted, CapturedPacket):
+            return self._packets.count(wanted)
+        return len(self.matching(wanted))
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all frames together."""
+        return sum(packet.length for packet in self._packets)
+
+    def save(self, path: str | Path) -> Path:
+        """Write a pcap file; returns its path."""
+        return write_pcap(
+            path, (Record(packet.nanoseconds, packet.raw, packet.length) for packet in self._packets)
+        )
+
+    def scapy(self) -> list[Any]:
+        """The same as scapy's packets. Raises ProbeError without the extra `scapy`."""
+        try:
+            ether = import_module("scapy.layers.l2").Ether
+        except ImportError as error:
+            raise ProbeError(
+                "scapy is not installed; install the extra: pip install 'pytest-sonemu[scapy]'"
+            ) from error
+        found = []
+        for packet in self._packets:
+            made = ether(packet.raw)
+            made.time = packet.time
+            found.append(made)
+        return found
+
+    def __repr__(self) -> str:
+        shown = "; ".join(
+            f"{packet.at} {packet.direction} {packet.summary()}" for packet in self._packets[:3]
+        )
+        return one_line(f"<{len(self)} packets{f': {shown}' if shown else ''}>")
+
+
+class Capture:
+    """Every frame at some interfaces, from the beginning of a `with` block to its end.
+
+        with service.vnf("fw").capture("input", "tcp") as capture:
+            service.sap("input").http("http://server/")
+        assert capture.count("tcp syn") == 2
+        capture.save("http.pcap")
+
+    It may be read inside the block too, up to that moment. After the block it is complete, and raises
+    ProbeError if the kernel had no room for a frame.
+    """
+
+    def __init__(
+        self,
+        bed: BedCore,
+        where: str,
+        posts: Callable[[], Iterable[Post]],
+        wanted: str = "",
+        *,
+        resolve: filters.Resolve | None = None,
+        hops: int = 4,
+    ) -> None:
+        self._bed, self._where, self._wanted = bed, where, wanted
+        self._node = filters.parse(wanted, resolve)
+        self._posts, self._resolve, self._hops = posts, resolve, hops
+        self._known: dict[int, Post] = {}
+        self._newest = 0
+        self._recorder: Recorder | None = None
+        self._blocks: list[bytes] = []
+        self._read: tuple[int, Packets, list[tuple[Post, RawFrame]]] | None = None
+        self.missed = 0
+
+    def __enter__(self) -> Self:
+        if self._recorder is not None or self._blocks:
+            raise ProbeError("a capture is used once; make another one")
+        self._look()
+        # A VNF that restarts gets new interfaces, which count up.
+        program = filters.kernel_program(self._node, sorted(self._known), newer_than=self._newest)
+        self._recorder = self._bed.recorders.borrow()
+        self._recorder.start(program)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        recorder = self._recorder
+        if recorder is None:
+            return
+        try:
+            self._take(recorder)
+        finally:
+            self._recorder = None
+            recorder.stop()
+            recorder.take()
+            self._bed.recorders.give_back(recorder)
+        if self.missed and error is None:
+            raise ProbeError(
+                f"the capture at {self._where} is not complete: the kernel had no room for {self.missed}"
+                " frames; a narrower filter takes fewer"
+            )
+
+    @property
+    def packets(self) -> Packets:
+        """All packets so far, as on a wire: super-frames cut, checksums filled in, VLAN tags in place."""
+        return self._decoded()[0]
+
+    def matching(
+        self, wanted: Match = "", *, at: str | None = None, direction: Direction | None = None
+    ) -> Packets:
+        """The packets so far that match; see `Packets.matching`."""
+        return self.packets.matching(wanted, at=at, direction=direction)
+
+    def count(self, wanted: Match = "") -> int:
+        """How many packets so far match."""
+        return self.packets.count(wanted)
+
+    def wait_for(self, wanted: Match = "", *, count: int = 1, timeout: float = 5.0) -> Packets:
+        """Return, inside the block, as soon as `count` packets match. Raises ProbeError at the time-out."""
+        deadline = time.monotonic() + timeout
+        while len(found := self.matching(wanted)) < count:
+            if self._recorder is None or time.monotonic() > deadline:
+                raise ProbeError(
+                    f"{len(found)} of {count} packets that match {wanted!r} seen at {self._where}; "
+                    f"there are {self.packets!r}"
+                )
+            self._recorder.wait(0.05)
+        return found
+
+    def save(self, path: str | Path, *, raw: bool = False) -> Path:
+        """Write a pcap file as on a wire; `raw`: as the kernel passed the frames on, super-frames uncut."""
+        if not raw:
+            return self.packets.save(path)
+        records = []
+        for _post, frame in self._decoded()[1]:
+            data = with_tag(frame.data, frame.tag)
+            records.append(Record(frame.nanoseconds, data, len(data)))
+        return write_pcap(path, records)
+
+    def scapy(self) -> list[Any]:
+        """The packets so far as scapy's."""
+        return self.packets.scapy()
+
+    def equals(self, golden: str | Path, ignore: Iterable[str] | None = None) -> Comparison:
+        """Compare with a capture file, packet by packet; see `golden.compare` for what `ignore` may name."""
+        from pytest_sonemu.handles.golden import compare_with_file
+
+        return compare_with_file(self.packets, golden, ignore, self._bed.golden)
+
+    def __len__(self) -> int:
+        return len(self.packets)
+
+    def __iter__(self) -> Iterator[CapturedPacket]:
+        return iter(self.packets)
+
+    def __getitem__(self, at: int) -> CapturedPacket:
+        return self.packets[at]
+
+    def __repr__(self) -> str:
+        filtered = f" of '{self._wanted}'" if self._wanted else ""
+        state = "runs" if self._recorder is not None else repr(self.packets)
+        return one_line(f"<Capture{filtered} at {self._where}: {state}>")
+
+    # -- behind it --------------------------------------------------------------------------------
+
+    def _take(self, recorder: Recorder) -> None:
+        let_pass(self._hops)
+        self._blocks += recorder.take()
+        self.missed = recorder.missed
+        self._look()
+
+    def _look(self) -> None:
+        """Learn which interface of the fabric has which number now."""
+        posts = {post.outer: post for post in self._posts()}
+        with closing(route_socket(self._bed.client, None, None)) as sock:
+            for link in read_links(sock):
+                self._newest = max(self._newest, link.index)
+                if link.name in posts:
+                    self._known[link.index] = posts[link.name]
+
+    def _decoded(self) -> tuple[Packets, list[tuple[Post, RawFrame]]]:
+        if self._recorder is not None:
+            self._take(self._recorder)
+        if self._read is None or self._read[0] != len(self._blocks):
+            frames = []
+            for frame in frames_of(self._blocks):
+                post = self._known.get(frame.index)
+                if post is not None and post.direction in (None, post.name(frame.outgoing)):
+                    frames.append((post, frame))
+            packets = [packet for post, frame in frames for packet in _as_packets(post, frame)]
+            self._read = len(self._blocks), Packets(packets, self._resolve), frames
+        return self._read[1], self._read[2]
+
+
+def endpoint_capture(
+    bed: BedCore, plan: DeploymentPlan, endpoint: EndpointPlan, interface: str | None, wanted: str
+) -> Capture:
+    """A capture at one interface of an endpoint, or at all of them. Raises NotFoundError, ProbeError."""
+    chosen = endpoint.interfaces
+    if interface is not None:
+        spot = find_spot(plan, f"{endpoint.id}:{interface}")
+        chosen = (spot.interface,) if spot.interface is not None else ()
+    posts = [Post(each.outer, label(endpoint, each)) for each in chosen]
+    where = endpoint.id if interface is None else f"{endpoint.id}:{interface}"
+    return Capture(bed, where, lambda: posts, wanted, resolve=resolver(plan))
+
+
+def link_capture(
+    bed: BedCore, plan: DeploymentPlan, link: LinkPlan, wanted: str, direction: Direction | None
+) -> Capture:
+    """A capture at all ends of a virtual link."""
+    posts = link_posts(plan, link, direction)
+    return Capture(bed, f"link {link.id}", lambda: posts, wanted, resolve=resolver(plan))
+
+
+def link_posts(plan: DeploymentPlan, link: LinkPlan, direction: Direction | None) -> list[Post]:
+    """The ends of a virtual link, named as a test names them."""
+    names = {
+        interface.outer: label(endpoint, interface)
+        for endpoint in plan.endpoints
+        for interface in endpoint.interfaces
+    }
+    return [Post(end.outer, names.get(end.outer, str(end)), direction) for end in link.ends]
+
+
+def resolver(plan: DeploymentPlan) -> filters.Resolve:
+    """Addresses of "server" (all of its), "server:data" or an address of the plan. Raises NotFoundError."""
+
+    def resolve(name: str) -> list[Address]:
+        spot = find_spot(plan, name)
+        interfaces = (spot.interface,) if spot.interface is not None else spot.endpoint.interfaces
+        return [address.ip for interface in interfaces for address in interface.addresses]
+
+    return resolve
+
+
+def _checker(wanted: str, resolve: filters.Resolve | None) -> Callable[[CapturedPacket], bool]:
+    program = filters.kernel_program(filters.parse(wanted, resolve))
+    return lambda packet: filters.accepts(program, packet.raw)
+
+
+def _as_packets(post: Post, frame: RawFrame) -> Iterator[CapturedPacket]:
+    direction = post.name(frame.outgoing)
+    pieces = (
+        wire_frames(frame.data, frame.vnet, frame.tag) if frame.whole else [with_tag(frame.data, frame.tag)]
+    )
+    for piece in pieces:
+        yield CapturedPacket(frame.nanoseconds / 1e9, post.at, direction, piece, frame.nanoseconds)
