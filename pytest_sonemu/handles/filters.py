@@ -30,7 +30,7 @@ Resolve = Callable[[str], Iterable[Address]]
 _LDB, _LDH, _LD = 0x30, 0x28, 0x20
 _LDB_X, _LDH_X, _LD_X = 0x50, 0x48, 0x40
 _LD_IMM, _LD_MEM, _LD_LEN, _LDX_MEM, _ST = 0x00, 0x60, 0x80, 0x61, 0x02
-_ADD, _AND, _LSH, _ADD_X, _TAX = 0x04, 0x54, 0x64, 0x0C, 0x07
+_ADD, _AND, _LSH, _ADD_X = 0x04, 0x54, 0x64, 0x0C
 _JA, _JEQ, _JGT, _JGE, _JSET, _RET = 0x05, 0x15, 0x25, 0x35, 0x45, 0x06
 _AD_PKTTYPE, _AD_IFINDEX, _AD_VLAN, _AD_VLAN_THERE = (0xFFFFF000 + offset for offset in (4, 8, 44, 48))
 _OUTGOING = 4
@@ -151,23 +151,26 @@ _SIZES = {
 def _calculate(
     code: int, value: int, accumulator: int, index: int, memory: list[int], length: int
 ) -> tuple[int, int]:
-    if code == _ST:
-        memory[value] = accumulator
-    elif code == _LDX_MEM:
-        index = memory[value]
-    elif code == _TAX:
-        index = accumulator
-    else:
-        accumulator = {
-            _LD_IMM: value,
-            _LD_MEM: memory[value & 15],
-            _LD_LEN: length,
-            _ADD: accumulator + value,
-            _ADD_X: accumulator + index,
-            _AND: accumulator & value,
-            _LSH: accumulator << value,
-        }[code] & 0xFFFFFFFF
-    return accumulator, index
+    match code:
+        case 0x02:  # store
+            memory[value] = accumulator
+        case 0x61:  # memory to index
+            index = memory[value]
+        case 0x60:  # memory to accumulator
+            accumulator = memory[value]
+        case 0x00:  # constant
+            accumulator = value
+        case 0x80:  # length of the frame
+            accumulator = length
+        case 0x04:  # add
+            accumulator += value
+        case 0x0C:  # add index
+            accumulator += index
+        case 0x54:  # and
+            accumulator &= value
+        case 0x64:  # shift left
+            accumulator <<= value
+    return accumulator & 0xFFFFFFFF, index
 
 
 # -- from nodes to instructions -------------------------------------------------------------------

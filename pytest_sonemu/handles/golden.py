@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 USUAL = ("ip.ident", "tcp.seq", "tcp.options", "tcp.window", "ports.ephemeral")
 FIELDS = (
     *USUAL,
+    "tcp",
     "eth",
     "eth.tags",
     "ip.source",
@@ -109,8 +110,9 @@ def compare(
     """Compare two lists of packets, in order, without their times.
 
     `ignore` names what does not count: of `FIELDS`; by default `USUAL`. `tcp.seq` stands for both
-    numbers, `tcp.options` for the header's options, `eth` for both MACs, `ports.ephemeral` for ports
-    from 32768 on, `ports` for all. Checksums never count. Raises SettingsError for an unknown name.
+    numbers, `tcp.options` for the header's options, `tcp` for all of it but the ports, `eth` for both
+    MACs, `ports.ephemeral` for ports from 32768 on, `ports` for all. Checksums never count. Raises
+    SettingsError for an unknown name.
     """
     for name in ignore:
         if name not in FIELDS:

@@ -1,0 +1,216 @@
+"""Captures are complete, as on a wire, and need nothing of the image."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_sonemu.descriptors.model import NetworkFunction, NetworkService
+from pytest_sonemu.errors import NotFoundError, ProbeError
+from pytest_sonemu.handles.pcap import read_pcap
+from pytest_sonemu.handles.service import Service
+from pytest_sonemu.handles.testbed import TestBed
+from pytest_sonemu.handles.wire import checksum, network_offset, transport_checksum
+from tests.support.frames import BROADCAST, Mouth, frame
+from tests.support.static_image import static_image
+from tests.support.traffic import bulk
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """input - fw - server, of images with one static program, and three SAPs on a LAN."""
+    with static_image() as image, TestBed() as bed:
+        fw = NetworkFunction("fw", image=image, interfaces=["input", "output"])
+        server = NetworkFunction("server", image=image, interfaces=["data"])
+        links = {"outside": ["input", "fw:input"], "inside": ["fw:output", "server:data"]}
+        yield bed.start(NetworkService.of("captured", [fw, server], links, lans={"lan": ["x", "y", "z"]}))
+
+
+def test_an_http_request_is_seen_whole_at_each_interface(service: Service) -> None:
+    with service.vnf("fw").capture() as capture:
+        assert service.sap("input").http("http://server/").text == "static"
+    for at, here, there in (("fw:input", "in", "out"), ("fw:output", "out", "in")):
+        seen = capture.matching("tcp", at=at)
+        assert [packet.direction for packet in seen[:3]] == [here, there, here]
+        assert [packet.tcp and packet.tcp.flag_names for packet in seen[:3]] == [
+            ("SYN",),
+            ("SYN", "ACK"),
+            ("ACK",),
+        ]
+        assert len(seen.matching("fin")) == 2
+        request = next(packet for packet in seen if packet.payload)
+        assert request.payload.startswith(b"GET / HTTP/1.1")
+        assert request.ip is not None
+        assert request.tcp is not None
+        assert (request.ip.source, request.ip.target) == (
+            service.sap("input").ip(),
+            service.vnf("server").ip(),
+        )
+        assert request.tcp.target_port == 80
+        assert request.eth.source == (service.sap("input") if here == "in" else service.vnf("fw")).mac(
+            None if here == "in" else "output"
+        )
+    hops = capture.matching("tcp src host input and syn")
+    assert [packet.ip and packet.ip.ttl for packet in hops] == [64, 63]
+    assert hops[0].time <= hops[1].time
+
+
+def test_what_happens_before_and_after_is_not_in_it(service: Service) -> None:
+    service.ping("input", "server", count=1)
+    with service.sap("input").capture(filter="icmp") as capture:
+        service.sap("input").ping("server", count=2, interval=0.001)
+    service.ping("input", "server", count=1)
+    # One echo finds the way, two are measured.
+    assert len(capture) == 6
+    assert len(capture.matching(direction="out")) == 3
+
+
+@pytest.mark.parametrize("size", [12, 1472])
+def test_ten_thousand_packets_at_full_speed_miss_none(service: Service, size: int) -> None:
+    source, target = service.sap("x"), service.sap("y")
+    sender = source.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener = target.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener.bind((str(target.ip()), 6000))
+    sender.connect((str(target.ip()), 6000))
+    sender.send(b"the neighbour is known now")
+    with service.link("lan").capture("udp port 6000", direction=None) as capture:
+        for number in range(10_000):
+            sender.send(struct.pack("!I", number).ljust(size, b"."))
+    for at in ("x", "y"):
+        numbers = [int.from_bytes(packet.payload[:4], "big") for packet in capture.matching(at=at)]
+        assert numbers == list(range(10_000))
+    assert len(capture.matching("udp")) == 20_000
+    assert capture.missed == 0
+    sender.close()
+    listener.close()
+
+
+def test_a_saved_bulk_transfer_is_as_on_a_wire(service: Service, tmp_path: Path) -> None:
+    """Every frame at most 1,514 bytes, every checksum right, every byte there once."""
+    target = service.vnf("server")
+    with service.link("outside").capture("tcp and not port 80") as capture:
+        assert bulk(service.sap("input"), target, target.ip(), 3_000_000) == 3_000_000
+    path = capture.save(tmp_path / "wire.pcap")
+    records = read_pcap(path)
+    assert max(len(record.data) for record in records) == 1514
+    seen: set[int] = set()
+    for record in records:
+        offset, _ = network_offset(record.data)
+        packet = record.data[offset:]
+        header = (packet[0] & 0xF) * 4
+        assert checksum(packet[:header]) == 0
+        assert struct.unpack_from("!H", packet, header + 16)[0] == transport_checksum(packet, header, 6)
+    for sent in capture.matching(f"src host {service.sap('input').ip()}"):
+        assert sent.tcp is not None
+        seen.update(range(sent.tcp.seq, sent.tcp.seq + len(sent.payload), 1448) if sent.payload else ())
+    assert sum(len(packet.payload) for packet in capture) >= 3_000_000
+
+    raw = read_pcap(capture.save(tmp_path / "raw.pcap", raw=True))
+    assert max(len(record.data) for record in raw) > 1514
+    assert len(raw) < len(records)
+
+
+def test_a_reader_of_others_accepts_the_file(service: Service, tmp_path: Path) -> None:
+    tcpdump = "/usr/bin/tcpdump"
+    if not os.access(tcpdump, os.X_OK):
+        pytest.skip("tcpdump, which verifies checksums, is not installed")
+    with service.sap("input").capture() as capture:
+        bulk(service.sap("input"), service.vnf("server"), service.vnf("server").ip(), 500_000)
+    path = capture.save(tmp_path / "x.pcap")
+    said = subprocess.run([tcpdump, "-nvvr", path], capture_output=True, text=True, check=True).stdout
+    assert "incorrect" not in said
+    assert "bad cksum" not in said
+    assert said.count("(correct)") == capture.count("tcp")
+
+
+def test_tags_are_in_the_captured_frame(service: Service) -> None:
+    mouth = Mouth(service.sap("x"), "x")
+    body = b"in a tagged frame".ljust(46, b".")
+    tagged = frame(BROADCAST, service.sap("x").mac(), struct.pack("!HH", 7, 0x88B5) + body, 0x8100)
+    double = frame(
+        BROADCAST, service.sap("x").mac(), struct.pack("!HHHH", 7, 0x8100, 9, 0x88B5) + body, 0x88A8
+    )
+    with service.sap("y").capture(filter="vlan 7") as capture:
+        for data in (tagged, double, frame(BROADCAST, service.sap("x").mac(), body)):
+            mouth.send(data)
+    mouth.close()
+    assert [packet.raw for packet in capture] == [tagged, double]
+    assert [packet.eth.tags for packet in capture] == [(7,), (7, 9)]
+    assert capture.count("ether proto 0x88b5") == 2
+
+
+def test_an_e_lan_is_captured_where_frames_enter_it(service: Service) -> None:
+    with service.link("lan").capture("icmp") as capture:
+        service.ping("x", "y", count=1)
+        service.ping("z", "x", count=1)
+    echoes = capture.matching(lambda packet: packet.icmp is not None and packet.icmp.type == 8)
+    assert [packet.at for packet in echoes] == ["x", "x", "z", "z"]
+    assert {packet.direction for packet in capture} == {"out"}
+    assert len(capture) == 8
+
+
+def test_a_capture_is_read_while_it_runs(service: Service) -> None:
+    input_ = service.sap("input")
+    with service.sap("input").capture(filter="icmp") as capture:
+        thread = threading.Thread(target=lambda: input_.ping("server", count=1))
+        thread.start()
+        found = capture.wait_for("icmp and src host server", count=2, timeout=5)
+        assert len(found) == 2
+        thread.join()
+        with pytest.raises(ProbeError, match="0 of 1 packets that match 'tcp'"):
+            capture.wait_for("tcp", timeout=0.05)
+
+
+def test_two_captures_at_once_see_the_same(service: Service) -> None:
+    with service.sap("x").capture(filter="icmp") as one, service.sap("x").capture(filter="icmp") as two:
+        service.ping("x", "y")
+    assert one.packets == two.packets
+    assert len(one) == 8
+
+
+def test_packets_of_a_restarted_vnf_are_seen(service: Service) -> None:
+    with service.vnf("server").capture(filter="icmp") as capture:
+        service.ping("input", "server", count=1)
+        before = len(capture)
+        service.vnf("server").restart()
+        service.ping("input", "server", count=1)
+    assert before == 4
+    assert len(capture) == 8
+
+
+def test_a_golden_capture(service: Service, tmp_path: Path) -> None:
+    def request(path: str) -> None:
+        service.sap("input").http(f"http://server/{path}")
+
+    golden = tmp_path / "http.pcap"
+    with service.sap("input").capture(filter="tcp port 80") as first:
+        request("page")
+    first.save(golden)
+    with service.sap("input").capture(filter="tcp port 80") as again:
+        request("page")
+    with service.sap("input").capture(filter="tcp port 80") as other:
+        request("side")
+    assert again.equals(golden), str(again.equals(golden))
+    comparison = other.equals(golden)
+    assert not comparison
+    assert any("payload" in difference.text for difference in comparison.differences)
+    assert len(repr(comparison)) < 200
+    with pytest.raises(AssertionError, match="payload"):
+        comparison.check()
+    assert other.equals(golden, ignore=["payload", "ip.ident", "tcp", "ports.ephemeral"])
+
+
+def test_what_is_not_there_is_named(service: Service) -> None:
+    with pytest.raises(NotFoundError, match="inputt"):
+        service.vnf("fw").capture("inputt")
+    with pytest.raises(ProbeError, match="did you mean 'port'"):
+        service.vnf("fw").capture("input", "tcp prot 80")
+    with pytest.raises(NotFoundError, match="servr"):
+        service.link("lan").capture("host servr")
