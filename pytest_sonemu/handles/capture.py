@@ -157,10 +157,11 @@ class Capture:
         *,
         resolve: filters.Resolve | None = None,
         hops: int = 4,
+        snap: int = filters.WHOLE,
     ) -> None:
         self._bed, self._where, self._wanted = bed, where, wanted
         self._node = filters.parse(wanted, resolve)
-        self._posts, self._resolve, self._hops = posts, resolve, hops
+        self._posts, self._resolve, self._hops, self._snap = posts, resolve, hops, snap
         self._known: dict[int, Post] = {}
         self._newest = 0
         self._recorder: Recorder | None = None
@@ -173,7 +174,9 @@ class Capture:
             raise ProbeError("a capture is used once; make another one")
         self._look()
         # A VNF that restarts gets new interfaces, which count up.
-        program = filters.kernel_program(self._node, sorted(self._known), newer_than=self._newest)
+        program = filters.kernel_program(
+            self._node, sorted(self._known), newer_than=self._newest, snap=self._snap
+        )
         self._recorder = self._bed.recorders.borrow()
         self._recorder.start(program)
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_sonemu.errors import NotFoundError
 from pytest_sonemu.handles.core import InstanceCore
@@ -16,6 +16,10 @@ from pytest_sonemu.handles.targets import Place, find_spot
 from pytest_sonemu.handles.undo import UndoFailure, UndoStack
 from pytest_sonemu.handles.vnf import Vnf, VnfOfUnits
 from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan
+
+if TYPE_CHECKING:
+    from pytest_sonemu.handles.path import Path
+    from pytest_sonemu.handles.trace_results import Trace
 
 _Handle = TypeVar("_Handle")
 
@@ -133,6 +137,55 @@ class Service:
         return self.endpoint(source).connect(
             target, tcp=tcp, udp=udp, listen=listen, timeout=timeout, interface=interface_of(source)
         )
+
+    def trace(
+        self,
+        source: Place,
+        target: Place,
+        *,
+        tcp: int | None = None,
+        udp: int | None = None,
+        icmp: bool = False,
+        http: str | bool | None = None,
+        count: int = 1,
+        listen: bool = True,
+        timeout: float = 1.0,
+    ) -> Trace:
+        """Hold a real conversation and say which connection points it crossed, in order, each way.
+
+            trace = service.trace("input", "server:data", tcp=80)
+            assert trace.hops == ["fw:input", "fw:output", "server:data"]
+
+        It carries a token, by which it is known again behind address translation and behind a proxy
+        that ended it and began another (`terminated_at`). `tcp` and `udp` are ports; `http` is True, a
+        path or a URL (with `tcp` as its port), of another host than the target's if that is a proxy.
+        Where nobody listens at the target, a listener of ours answers, unless `listen` is False.
+        With a `count`, so many conversations are held, and `ways` says how many took which way.
+
+        Raises NotFoundError for an unknown source or target, ProbeError if it cannot be tried.
+        """
+        from pytest_sonemu.handles.trace import trace
+
+        return trace(
+            self._core.bed,
+            self.plan,
+            source,
+            target,
+            tcp=tcp,
+            udp=udp,
+            icmp=icmp,
+            http=http,
+            count=count,
+            listen=listen,
+            timeout=timeout,
+        )
+
+    def path(self, path_id: str) -> Path:
+        """A forwarding path. Raises NotFoundError."""
+        from pytest_sonemu.handles.path import Path
+        from pytest_sonemu.handles.trace import find_path
+
+        return Path(self._core, find_path(self.plan, path_id))
 
     def stop(self) -> None:
         """End the instance: its containers and links are gone when this returns. May be called again."""
