@@ -8,14 +8,15 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pytest_sonemu.emulation import namespaces, offload, processes
 from pytest_sonemu.emulation.containers import Containers
+from pytest_sonemu.emulation.cuts import Cuts
 from pytest_sonemu.emulation.fabric import Fabric, present
-from pytest_sonemu.emulation.protocol import InstanceState, VnfVerb
+from pytest_sonemu.emulation.protocol import Cut, InstanceState, VnfVerb
 from pytest_sonemu.emulation.running import RunningEndpoint, RunningVnf
 from pytest_sonemu.emulation.shaping import Shaping
 from pytest_sonemu.errors import CapabilityError, EmulationError, NotFoundError
@@ -45,6 +46,7 @@ class Instance:
         self.ending = False
         # Held while it goes up or down: an end waits for a start that has noticed it.
         self._changing = threading.RLock()
+        self.cuts = Cuts(plan)
         self.warnings: list[str] = []
 
     # -- up ---------------------------------------------------------------------------------------
@@ -138,6 +140,34 @@ class Instance:
                 vnf.unpause()
         return vnf
 
+    def cut(self, wish: Cut) -> None:
+        """Cut ends of links off, or mend them. Raises NotFoundError for an end that is not in the plan."""
+        owners = sorted(self.cuts.owners(wish.ends))
+        with contextlib.ExitStack() as stack:
+            # Not while one of them is being wired.
+            for owner in owners:
+                if owner in self.vnfs:
+                    stack.enter_context(self.vnfs[owner].lock)
+            todo = self.cuts.change(wish, present(wish.ends))
+            self.fabric.run(todo)
+            # The relay writes past the filters: what it would send there, it does not carry meanwhile.
+            self.shaping.leave_out(self.plan.instance, self.cuts.losing_frames())
+        if todo and not wish.cut:
+            self._ask_anew(self.cuts.members(wish.ends))
+
+    def _ask_anew(self, members: Mapping[str, Iterable[str]]) -> None:
+        def ask(endpoint_id: str) -> None:
+            # One that stops or starts just now has no neighbours that it waits for.
+            with contextlib.suppress(EmulationError):
+                running = self.endpoint(endpoint_id)
+                if running.namespace is not None:
+                    batch = self.cuts.asked_anew(members[endpoint_id])
+                    namespaces.run_inside(running.namespace, [batch.program, "-batch", "-"], batch.text)
+
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            for done in [pool.submit(ask, endpoint_id) for endpoint_id in members]:
+                done.result()
+
     def follow(self, endpoint_id: str) -> None:
         """Docker said that something happened to a container; take note, and wire a new life."""
         vnf = self.vnfs.get(endpoint_id)
@@ -183,6 +213,7 @@ class Instance:
             )
         )
         self.shaping.renew(self.plan.instance, [interface.outer for interface in vnf.plan.interfaces])
+        self.fabric.run(self.cuts.again([interface.outer for interface in vnf.plan.interfaces]))
         self._configure([vnf.plan])
         vnf.release()
 

@@ -16,6 +16,7 @@ from pytest_sonemu.relay.model import Impairment
 VERSION = 1
 
 ContainerPhase = Literal["held", "running", "paused", "exited"]
+CutKind = Literal["carrier", "frames"]
 VnfVerb = Literal["stop", "start", "restart", "kill", "pause", "unpause"]
 
 
@@ -253,6 +254,22 @@ class RelayCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """Cut ends of links off, or mend them (`cut` False); `ends` are interfaces of the fabric. Reply: `Done`.
+
+    "carrier" sets them down, so that the interfaces behind them lose their carrier; "frames" drops what
+    they send, which nobody notices. An end stays cut until it was mended for every `cause`.
+    """
+
+    instance: str
+    ends: tuple[str, ...]
+    how: CutKind
+    cause: str
+    cut: bool = True
+    kind: Literal["cut"] = "cut"
+
+
+@dataclass(frozen=True, slots=True)
 class Describe:
     """What is there now. Reply: `BedState`."""
 
@@ -313,7 +330,7 @@ class Failure:
 
 
 _Lifetime = Boot | Attach | Keep | End
-_Change = Apply | Undo | ChangeVnf | SetSysctl | Impair
+_Change = Apply | Undo | ChangeVnf | SetSysctl | Impair | Cut
 _Reading = ReadSysctl | Describe | DescribeVnf | CountRelayed | ReadImpairment
 Request = _Lifetime | _Change | _Reading | OpenSocket | Spawn | Wait | Signal
 _State = Booted | Applied | Changed | Sysctl | BedState | RelayCounters | Impairments

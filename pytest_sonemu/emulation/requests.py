@@ -96,6 +96,8 @@ class Requests:
                 return protocol.Sysctl(before)
             case protocol.ReadSysctl(instance, endpoint, name):
                 return protocol.Sysctl(namespaces.read_sysctl(self._namespace(instance, endpoint), name))
+            case protocol.Cut(instance):
+                bed.instance(instance).cut(request)
             case protocol.Describe():
                 return bed.state()
             case protocol.Keep(seconds):

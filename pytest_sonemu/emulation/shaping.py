@@ -53,6 +53,7 @@ class Shaping:
         self._links: dict[str, LinkSpec] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._client: RelayClient | None = None
+        self._left_out: dict[str, frozenset[str]] = {}
         self._restarts = 0
         self._closed = False
 
@@ -83,6 +84,7 @@ class Shaping:
                 flow.ingress for flow in self._flows.values() if flow.virtual_link.startswith(f"{instance}/")
             }
             self._tell(remove_flows=gone)
+            self._left_out.pop(instance, None)
             self._done = Relaying(
                 lines=frozenset(line for line in self._done.lines if line[0] != instance),
                 ports=frozenset(port for port in self._done.ports if port.group != plan.number),
@@ -117,6 +119,13 @@ class Shaping:
         with self._lock:
             self._check(name)
             return self._own.get(name), self._base.get(name, LinkSpec(name))
+
+    def leave_out(self, instance: str, ends: frozenset[str]) -> None:
+        """Carry nothing to these ends of an instance's links, until told otherwise."""
+        with self._lock:
+            if self._left_out.get(instance, frozenset()) != ends:
+                self._left_out[instance] = ends
+                self._settle()
 
     def counters(self) -> Mapping[str, Any]:
         """The relay's own counters, per flow and link; empty while nothing is relayed."""
@@ -165,6 +174,7 @@ class Shaping:
         for instance, link_id in sorted(wanted.lines - before.lines):
             self._run_lines("tc", relayed_now(self._link(instance, link_id)), f"{link_id} relayed")
         there = set(present(name for flow in wanted.flows for name in (flow.ingress, flow.egress)))
+        there -= {end for ends in self._left_out.values() for end in ends}
         flows = {f.ingress: f for f in wanted.flows if {f.ingress, f.egress} <= there}
         specs = self._specs()
         crossed = {hop[0] for flow in wanted.flows for hop in flow.hops}

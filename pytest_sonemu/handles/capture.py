@@ -22,6 +22,7 @@ from pytest_sonemu.handles.results import Direction, one_line
 from pytest_sonemu.handles.sightings import label
 from pytest_sonemu.handles.targets import find_spot
 from pytest_sonemu.handles.wire import wire_frames, with_tag
+from pytest_sonemu.planning.names import outer_index
 from pytest_sonemu.planning.plan import Address, DeploymentPlan, EndpointPlan, LinkPlan
 
 if TYPE_CHECKING:
@@ -272,6 +273,10 @@ class Capture:
     def _look(self) -> None:
         """Learn which interface of the fabric has which number now."""
         posts = {post.outer: post for post in self._posts()}
+        for outer, post in posts.items():  # those of a VNF too that is not running now
+            planned = outer_index(outer)
+            if planned is not None:
+                self._known[planned] = post
         with closing(route_socket(self._bed.client, None, None)) as sock:
             for link in read_links(sock):
                 self._newest = max(self._newest, link.index)
@@ -309,18 +314,13 @@ def link_capture(
     bed: BedCore, plan: DeploymentPlan, link: LinkPlan, wanted: str, direction: Direction | None
 ) -> Capture:
     """A capture at all ends of a virtual link."""
-    posts = link_posts(plan, link, direction)
+    posts = link_posts(link, direction)
     return Capture(bed, f"link {link.id}", lambda: posts, wanted, resolve=resolver(plan))
 
 
-def link_posts(plan: DeploymentPlan, link: LinkPlan, direction: Direction | None) -> list[Post]:
+def link_posts(link: LinkPlan, direction: Direction | None) -> list[Post]:
     """The ends of a virtual link, named as a test names them."""
-    names = {
-        interface.outer: label(endpoint, interface)
-        for endpoint in plan.endpoints
-        for interface in endpoint.interfaces
-    }
-    return [Post(end.outer, names.get(end.outer, str(end)), direction) for end in link.ends]
+    return [Post(end.outer, str(end), direction) for end in link.ends]
 
 
 def resolver(plan: DeploymentPlan) -> filters.Resolve:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import requests
 
     from pytest_sonemu.handles.capture import Capture
+    from pytest_sonemu.handles.interface import InterfaceHandle
 
 
 class Endpoint:
@@ -71,13 +72,19 @@ class Endpoint:
 
         return read_interfaces(self._core.bed.client, self._core.plan.instance, self._plan)
 
-    def interface(self, connection_point: str) -> Interface:
-        """One interface by its connection point. Raises NotFoundError."""
-        wanted = self._interface(connection_point).name
-        there = {interface.name: interface for interface in self.interfaces}
-        if wanted not in there:
-            raise NotFoundError(f"interface of {self.id}", wanted, there)
-        return there[wanted]
+    def interface(self, connection_point: str) -> InterfaceHandle:
+        """One interface by its connection point; it can be taken down. Raises NotFoundError."""
+        from pytest_sonemu.handles.interface import InterfaceHandle
+
+        plan = self._interface(connection_point)
+
+        def read() -> Interface:
+            there = {interface.name: interface for interface in self.interfaces}
+            if plan.name not in there:
+                raise NotFoundError(f"interface of {self.id}", plan.name, there)
+            return there[plan.name]
+
+        return InterfaceHandle(self._core, self.id, plan, self._undo, read)
 
     # -- probes -----------------------------------------------------------------------------------
 

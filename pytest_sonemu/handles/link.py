@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pytest_sonemu.emulation.protocol import CutKind
 from pytest_sonemu.handles.core import InstanceCore
 from pytest_sonemu.handles.impairing import Impairable
 from pytest_sonemu.handles.interfaces import link_stats, read_outer
@@ -15,6 +16,7 @@ from pytest_sonemu.planning.plan import LinkKind, LinkPlan, Network, Realisation
 
 if TYPE_CHECKING:
     from pytest_sonemu.handles.capture import Capture
+    from pytest_sonemu.handles.cutting import Down
 
 
 class Link:
@@ -98,3 +100,29 @@ class Link:
         ends = self.endpoints if self.kind == "E-Line" else ("endpoints", self.id)
         target = f"{self._core.plan.instance}/{self.id}"
         return Impairable(self._core.bed.client, target, (ends[0], ends[1]), self._undo)
+
+    def down(self, *, carrier: bool = True) -> Down:
+        """Take the link down until `up`, the end of a `with` block, or the end of the view.
+
+        Interfaces at its ends lose their carrier and keep addresses and routes; one that is in other
+        links too keeps its carrier. With `carrier=False` frames are dropped and nobody notices, as when
+        something in the middle breaks.
+        """
+        from pytest_sonemu.handles.cutting import take_down
+
+        how: CutKind = "carrier" if carrier else "frames"
+        return take_down(self._core.bed.client, self._undo, self._what, self._ends, how)
+
+    def up(self) -> None:
+        """Bring the link up again; may be called again."""
+        from pytest_sonemu.handles.cutting import bring_up
+
+        bring_up(self._core.bed.client, self._what, self._ends)
+
+    @property
+    def _what(self) -> str:
+        return f"link {self.id}"
+
+    @property
+    def _ends(self) -> list[tuple[str, tuple[str, ...]]]:
+        return [(self._core.plan.instance, tuple(end.outer for end in self._plan.ends))]

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_sonemu.handles.core import BedCore
 from pytest_sonemu.handles.impairing import Impairable
 from pytest_sonemu.handles.interfaces import read_outer
 from pytest_sonemu.handles.results import DirectionStats, InterfaceStats, LinkStats
 from pytest_sonemu.handles.undo import UndoStack
+from pytest_sonemu.planning.plan import LinkPlan
 from pytest_sonemu.topology.model import PopLink
+
+if TYPE_CHECKING:
+    from pytest_sonemu.handles.capture import Capture, Post
+    from pytest_sonemu.handles.cutting import Down
 
 
 class PopLinkHandle:
@@ -78,6 +83,63 @@ class PopLinkHandle:
 
     def _impairable(self) -> Impairable:
         return Impairable(self._bed.client, self.id, (self._link.a, self._link.b), self._undo)
+
+    def down(self) -> Down:
+        """Take the PoP link down until `up`, the end of a `with` block, or the end of the view.
+
+        The virtual links planned over it lose the frames that would cross it, and nobody's carrier goes:
+        an E-Line is broken, an E-LAN falls into its parts. Ways are not planned anew.
+        """
+        from pytest_sonemu.handles.cutting import take_down
+
+        return take_down(self._bed.client, self._undo, self._what, self._ends(), "frames")
+
+    def up(self) -> None:
+        """Bring it up again; may be called again."""
+        from pytest_sonemu.handles.cutting import bring_up
+
+        bring_up(self._bed.client, self._what, self._ends())
+
+    def capture(self, filter: str = "") -> Capture:  # noqa: A002
+        """Every frame that crosses it, each once, from the beginning of a `with` block to its end.
+
+        A packet's `at` is where it entered the PoP link: the connection point of an E-Line, the PoP for an
+        E-LAN; its `direction` is "out". Addresses in the filter are plain ones.
+        """
+        from pytest_sonemu.handles.capture import Capture
+
+        return Capture(self._bed, f"PoP link {self.id}", self._posts, filter)
+
+    @property
+    def _what(self) -> str:
+        return f"PoP link {self.id}"
+
+    def _crossing(self) -> Iterator[tuple[str, LinkPlan]]:
+        for core in self._bed.instances():
+            for link in core.plan.links:
+                if self.id in link.pop_links:
+                    yield core.plan.instance, link
+
+    def _ends(self) -> list[tuple[str, tuple[str, ...]]]:
+        found = []
+        for instance, link in self._crossing():
+            joints = [end for joint in link.joints if joint.pop_link == self.id for end in (joint.a, joint.b)]
+            found.append((instance, tuple(joints) or tuple(end.outer for end in link.ends)))
+        return found
+
+    def _posts(self) -> list[Post]:
+        from pytest_sonemu.handles.capture import Post
+
+        posts = []
+        for _, link in self._crossing():
+            joints = [joint for joint in link.joints if joint.pop_link == self.id]
+            for joint in joints:
+                # What a bridge's port sends has crossed nothing yet.
+                posts += [Post(joint.a, joint.pop_a, "out", received="in")]
+                posts += [Post(joint.b, joint.pop_b, "out", received="in")]
+            if not joints:
+                posts += [Post(end.outer, str(end), "out") for end in link.ends]
+        return posts
 
     def _crossed_forward(self, way: tuple[str, ...], start: str) -> bool:
         """Whether a way that starts in PoP `start` crosses this link from its `a` to its `b`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
+from pytest_sonemu.planning.names import outer_index, sink_ends
 from pytest_sonemu.planning.plan import (
     BarrierPlan,
     DeploymentPlan,
@@ -173,6 +174,12 @@ def _rule(barrier: BarrierPlan) -> str:
     return f"rule add iif {barrier.interface}{to} unreachable pref {BARRIER_PREFERENCE}"
 
 
+def sink_batch(number: int) -> Batch:
+    """What the links of an instance need before the first of them loses frames."""
+    ends = sink_ends(number)
+    return Batch("ip", (fabric_pair(*ends, number), *(f"link set dev {end} up" for end in ends)), "sink")
+
+
 def removal_batch(outers: Iterable[str]) -> Batch:
     """Take outer ends away (their inner ends go with them)."""
     return Batch("ip", tuple(f"link del dev {outer}" for outer in outers), "links away")
@@ -184,8 +191,10 @@ def instance_removal(number: int) -> tuple[str, ...]:
 
 
 def _pair(interface: InterfacePlan, namespace: str, group: int) -> str:
+    number = outer_index(interface.outer)
+    index = f" index {number}" if number is not None else ""
     return (
-        f"link add {interface.outer} mtu {OUTER_MTU} group {group} type veth"
+        f"link add {interface.outer}{index} mtu {OUTER_MTU} group {group} type veth"
         f" peer name {interface.name} address {interface.mac} mtu {interface.mtu} netns {namespace}"
     )
 
