@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pytest_sonemu.emulation.containers import Containers
 from pytest_sonemu.emulation.fabric import Fabric
 from pytest_sonemu.emulation.instance import PARALLEL, Instance
-from pytest_sonemu.emulation.protocol import Applied, BedState, Boot
+from pytest_sonemu.emulation.protocol import Applied, BedState, Boot, PastCounters
 from pytest_sonemu.emulation.shaping import Shaping
 from pytest_sonemu.emulation.spawning import SpawnedProcesses
 from pytest_sonemu.emulation.transcript import Transcript
@@ -153,6 +153,14 @@ class Bed:
         except EmulationError as error:
             self.note(str(error))
         self.write_state()
+
+    def past(self) -> tuple[PastCounters, ...]:
+        """What interfaces had counted before their VNFs were started again."""
+        with self._lock:
+            instances = list(self._instances.values())
+        return tuple(
+            past for instance in instances for vnf in instance.vnfs.values() for past in vnf.past.values()
+        )
 
     def note(self, text: str) -> None:
         """Something that a person should know of; shown by `Describe` and kept in the transcript."""

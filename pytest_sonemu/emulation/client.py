@@ -228,6 +228,23 @@ class BedClient:
         """The relay's counters per flow and link; empty while nothing is relayed."""
         return _expect(self.request(messages.CountRelayed()), messages.RelayCounters).counters
 
+    def open_file(self, instance: str, endpoint: str, path: str) -> int:
+        """A descriptor of a file or folder in a VNF, for reading. Raises NotFoundError, EmulationError."""
+        _reply, descriptors = self._ask(messages.OpenFile(instance, endpoint, path), (), None)
+        if len(descriptors) != 1:
+            raise errors.EmulationError(f"the keeper sent {len(descriptors)} files instead of one")
+        return descriptors[0]
+
+    def signal_inside(self, instance: str, endpoint: str, pid: int, number: int) -> None:
+        """Signal the processes of an exec in a VNF; those that are gone already are fine."""
+        self.request(messages.SignalInside(instance, endpoint, pid, number))
+
+    def past(self) -> dict[str, messages.PastCounters]:
+        """What outer ends had counted in the earlier lives of their VNFs."""
+        return {
+            each.outer: each for each in _expect(self.request(messages.ReadPast()), messages.Past).counters
+        }
+
     def describe(self) -> messages.BedState:
         return _expect(self.request(messages.Describe()), messages.BedState)
 

@@ -6,6 +6,7 @@ They run apart from any control channel; what they print is kept in the bed's ru
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,8 +37,15 @@ class EntryScript:
 
     def _follow(self) -> None:
         try:
-            with docker_step("follow an entry script"), self._log.open("ab", buffering=0) as log:
+            times = self._log.with_suffix(".times")
+            with (
+                docker_step("follow an entry script"),
+                self._log.open("ab", buffering=0) as log,
+                times.open("a", buffering=1) as index,
+            ):
                 for part in self._api.exec_start(self.exec_id, stream=True):
+                    # Which byte came when: the log itself stays as the script wrote it.
+                    index.write(f"{log.seek(0, 2)} {time.time():.6f}\n")
                     log.write(part)
                 status = self._api.exec_inspect(self.exec_id)["ExitCode"]
         except (EmulationError, FileNotFoundError):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pytest_sonemu.emulation import namespaces, offload, processes
+from pytest_sonemu.emulation import counters, namespaces, offload, processes
 from pytest_sonemu.emulation.containers import Containers
 from pytest_sonemu.emulation.cuts import Cuts
 from pytest_sonemu.emulation.fabric import Fabric, present
@@ -187,6 +187,8 @@ class Instance:
                 self._wire_again(vnf)
 
     def _after_end(self, vnf: RunningVnf, *, over: bool = True) -> None:
+        # The namespace that we hold has kept the ends, and their counters, until here.
+        counters.keep_past(vnf.past, (interface.outer for interface in vnf.plan.interfaces))
         vnf.forget_life(over=over)
         # A connection with data still to deliver can hold a namespace, and with it the old ends.
         outers = [interface.outer for interface in vnf.plan.interfaces]

@@ -184,6 +184,53 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A file or folder inside a VNF, opened for reading from outside. Reply: `Done` + 1 descriptor."""
+
+    instance: str
+    endpoint: str
+    path: str
+    kind: Literal["open_file"] = "open_file"
+
+
+@dataclass(frozen=True, slots=True)
+class SignalInside:
+    """Send a signal to the session of an exec in a VNF; `pid` as this machine numbers it. Reply: `Done`."""
+
+    instance: str
+    endpoint: str
+    pid: int
+    signal: int
+    kind: Literal["signal_inside"] = "signal_inside"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPast:
+    """The counters of interfaces whose VNF was started again since. Reply: `Past`."""
+
+    kind: Literal["read_past"] = "read_past"
+
+
+@dataclass(frozen=True, slots=True)
+class PastCounters:
+    """What an outer end had counted in the lives before this one, as the fabric sees it."""
+
+    outer: str
+    rx_packets: int = 0
+    rx_bytes: int = 0
+    rx_dropped: int = 0
+    tx_packets: int = 0
+    tx_bytes: int = 0
+    tx_dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    counters: tuple[PastCounters, ...] = ()
+    kind: Literal["past"] = "past"
+
+
+@dataclass(frozen=True, slots=True)
 class SetSysctl:
     """Set a `net.*` key in an endpoint's namespace. Reply: `Sysctl` with the value before."""
 
@@ -331,8 +378,9 @@ class Failure:
 
 _Lifetime = Boot | Attach | Keep | End
 _Change = Apply | Undo | ChangeVnf | SetSysctl | Impair | Cut
-_Reading = ReadSysctl | Describe | DescribeVnf | CountRelayed | ReadImpairment
-Request = _Lifetime | _Change | _Reading | OpenSocket | Spawn | Wait | Signal
-_State = Booted | Applied | Changed | Sysctl | BedState | RelayCounters | Impairments
+_Reading = ReadSysctl | Describe | DescribeVnf | CountRelayed | ReadImpairment | ReadPast
+_Process = Spawn | Wait | Signal | SignalInside
+Request = _Lifetime | _Change | _Reading | _Process | OpenSocket | OpenFile
+_State = Booted | Applied | Changed | Sysctl | BedState | RelayCounters | Impairments | Past
 Reply = _State | Spawned | Exited | Done | Progress | Failure
 ReplyKind = TypeVar("ReplyKind", bound=Reply)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_sonemu import errors
-from pytest_sonemu.emulation import namespaces, protocol
+from pytest_sonemu.emulation import inside, namespaces, processes, protocol
 from pytest_sonemu.emulation.bed import Bed
 from pytest_sonemu.emulation.codec import Channel
 from pytest_sonemu.emulation.spawning import Caller
@@ -73,6 +73,13 @@ class Requests:
                     return protocol.Exited(pid, status)
             case protocol.Signal(pid, number):
                 bed.spawned.signal(pid, signal.Signals(number))
+            case protocol.OpenFile(instance, endpoint, path):
+                handed_out.append(inside.open_file(self._first_process(instance, endpoint), path))
+            case protocol.SignalInside(instance, endpoint, pid, number):
+                family = inside.session_of(self._first_process(instance, endpoint), pid)
+                processes.end_processes(family, signal.Signals(number), 0.0)
+            case protocol.ReadPast():
+                return protocol.Past(bed.past())
             case protocol.ChangeVnf(instance, endpoint, verb, grace):
                 vnf = bed.instance(instance).change(endpoint, verb, grace)
                 bed.write_state()
@@ -115,6 +122,12 @@ class Requests:
         if request.instance is None or request.endpoint is None:
             return make()
         return namespaces.inside(self._namespace(request.instance, request.endpoint), make)
+
+    def _first_process(self, instance: str, endpoint: str) -> int:
+        pid, _started = self.bed.instance(instance).vnf(endpoint).own_process
+        if not pid:
+            raise errors.EmulationError(f"'{endpoint}' is not running")
+        return pid
 
     def _namespace(self, instance: str, endpoint: str) -> int:
         namespace = self.bed.instance(instance).endpoint(endpoint).namespace

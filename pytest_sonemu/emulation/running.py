@@ -11,7 +11,7 @@ from pytest_sonemu.emulation import namespaces, processes
 from pytest_sonemu.emulation.containers import Containers, Life
 from pytest_sonemu.emulation.entry_scripts import EntryScript, run_stop_script
 from pytest_sonemu.emulation.gate import Gate, hosts_text
-from pytest_sonemu.emulation.protocol import ContainerPhase, ContainerState
+from pytest_sonemu.emulation.protocol import ContainerPhase, ContainerState, PastCounters
 from pytest_sonemu.errors import EmulationError
 from pytest_sonemu.planning.batches import endpoint_sysctls, namespace_sysctls
 from pytest_sonemu.planning.plan import ContainerPlan, EndpointPlan
@@ -71,6 +71,7 @@ class RunningVnf(RunningEndpoint):
         self.life: Life | None = None
         self.phase: ContainerPhase = "held"
         self.lives = 0
+        self.past: dict[str, PastCounters] = {}
         self.exit_status: int | None = None
         self.out_of_memory = False
         self.entry_exit_status: int | None = None

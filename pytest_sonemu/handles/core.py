@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_sonemu.emulation.client import BedClient
 from pytest_sonemu.errors import NotFoundError
+from pytest_sonemu.handles.journal import Journal
 from pytest_sonemu.planning.option_models import ServiceOptions
 from pytest_sonemu.planning.plan import DeploymentPlan
 
@@ -46,6 +47,7 @@ class BedCore:
         self._observer: Observer | None = None
         self._recorders: Recorders | None = None
         self.golden = GoldenFiles()
+        self.journal = Journal()
         # An exec costs a core 61 ms: twenty health commands at once would keep the others from starting.
         self.health_slots = threading.Semaphore(2)
 

@@ -70,7 +70,8 @@ class Endpoint:
         """The interfaces as they are now, with addresses and counters, without `lo`."""
         from pytest_sonemu.handles.interfaces import read_interfaces
 
-        return read_interfaces(self._core.bed.client, self._core.plan.instance, self._plan)
+        client = self._core.bed.client
+        return read_interfaces(client, self._core.plan.instance, self._plan, client.past())
 
     def interface(self, connection_point: str) -> InterfaceHandle:
         """One interface by its connection point; it can be taken down. Raises NotFoundError."""

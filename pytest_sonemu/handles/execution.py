@@ -59,7 +59,7 @@ def exec_in_container(
         )
     exec_id = str(created["Id"])
     data = stdin.encode() if isinstance(stdin, str) else stdin
-    with closing(_attach(api, exec_id, who)) as stream:
+    with closing(attach(api, exec_id, who)) as stream:
         ended = stream.converse(data, end)
         ended = ended and _wait_for_end(api, exec_id, end, who)
         if not ended:
@@ -67,7 +67,7 @@ def exec_in_container(
             stream.converse(None, time.monotonic() + 0.2)
             raise ProbeError(_timed_out(who, shown, timeout, fate, stream.output))
     stdout, stderr = (stream.output[number].decode(errors="replace") for number in (1, 2))
-    status, pid = _outcome(api, exec_id, who)
+    status, pid = outcome(api, exec_id, who)
     if pid == 0 and status in {126, 127} and "exec" in stdout:
         raise ProbeError(f"{who}: `{shlex.join(argv)}` cannot be run: {stdout.strip()}")
     result = CommandResult(shown, status, stdout, stderr, time.monotonic() - started, where)
@@ -84,7 +84,7 @@ def path_exists(api: DockerClient, container: str, path: str, where: str = "") -
             return api.head(url, params={"path": path}, timeout=10.0).status_code == 200
 
 
-class _Stream:
+class ExecStream:
     """Docker's multiplexed stream: 8 bytes of head (stream number, length), then a piece of output."""
 
     def __init__(self, connection: socket.socket, first: bytes) -> None:
@@ -134,7 +134,8 @@ class _Stream:
             del self._buffer[: 8 + length]
 
 
-def _attach(api: DockerClient, exec_id: str, who: str) -> _Stream:
+def attach(api: DockerClient, exec_id: str, who: str) -> ExecStream:
+    """Start an exec that was created, and hold its stream."""
     body = json.dumps({"Detach": False, "Tty": False}).encode()
     head = (
         f"POST /v{api.api_version}/exec/{exec_id}/start HTTP/1.1\r\nHost: docker\r\n"
@@ -160,17 +161,19 @@ def _attach(api: DockerClient, exec_id: str, who: str) -> _Stream:
     except BaseException:
         connection.close()
         raise
-    return _Stream(connection, first)
+    return ExecStream(connection, first)
 
 
-def _inspect(api: DockerClient, exec_id: str, who: str) -> dict[str, Any]:
+def inspect_exec(api: DockerClient, exec_id: str, who: str) -> dict[str, Any]:
+    """What Docker knows of an exec: `Running`, `Pid`, `ExitCode`."""
     with calling(f"exec in {who}"):
         found: dict[str, Any] = api.exec_inspect(exec_id)
     return found
 
 
-def _outcome(api: DockerClient, exec_id: str, who: str) -> tuple[int, int]:
-    found = _inspect(api, exec_id, who)
+def outcome(api: DockerClient, exec_id: str, who: str) -> tuple[int, int]:
+    """Exit status (-1: not known) and pid of an exec that has ended; pid 0 if it never started."""
+    found = inspect_exec(api, exec_id, who)
     status = found["ExitCode"]
     return (-1 if status is None else int(status)), int(found.get("Pid") or 0)
 
@@ -178,7 +181,7 @@ def _outcome(api: DockerClient, exec_id: str, who: str) -> tuple[int, int]:
 def _wait_for_end(api: DockerClient, exec_id: str, end: float | None, who: str) -> bool:
     """The stream closes a moment before Docker knows the exit status."""
     pause = 0.002
-    while _inspect(api, exec_id, who)["Running"]:
+    while inspect_exec(api, exec_id, who)["Running"]:
         if end is not None and time.monotonic() > end:
             return False
         time.sleep(pause)
@@ -188,7 +191,7 @@ def _wait_for_end(api: DockerClient, exec_id: str, end: float | None, who: str) 
 
 def _kill(api: DockerClient, container: str, exec_id: str, who: str) -> str:
     """Kill what an exec has started: the session of its process (Docker begins one for each exec)."""
-    pid = int(_inspect(api, exec_id, who).get("Pid") or 0)
+    pid = int(inspect_exec(api, exec_id, who).get("Pid") or 0)
     full_id = str(api.inspect_container(container)["Id"])
     if not pid or not sees_process(pid, full_id):
         return "it has ended meanwhile"
@@ -199,7 +202,7 @@ def _kill(api: DockerClient, container: str, exec_id: str, who: str) -> str:
     inner = [str(number) for each, _ in family if (number := _pid_inside(each))]
     with calling(f"end a command in {who}"):
         killer: dict[str, Any] = api.exec_create(container, ["kill", "-9", *inner], user="0")
-    with closing(_attach(api, str(killer["Id"]), who)) as stream:
+    with closing(attach(api, str(killer["Id"]), who)) as stream:
         stream.converse(None, time.monotonic() + KILL_SECONDS)
     gone = start_time(pid) is None
     return "it was killed" if gone else f"it still runs (process {pid}), and the image has no `kill`"

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
+from dataclasses import replace
 
+from pytest_sonemu.emulation.protocol import PastCounters
 from pytest_sonemu.handles.factory import SocketFactory
 from pytest_sonemu.handles.netlink import AddressInfo, LinkInfo, read_addresses, read_links, route_socket
 from pytest_sonemu.handles.results import DirectionStats, Interface, InterfaceStats, LinkStats
 from pytest_sonemu.planning.plan import EndpointPlan, LinkPlan
 
 
-def read_interfaces(factory: SocketFactory, instance: str, endpoint: EndpointPlan) -> tuple[Interface, ...]:
-    """The interfaces of an endpoint without `lo`: the planned ones in their order, then any others."""
+def read_interfaces(
+    factory: SocketFactory,
+    instance: str,
+    endpoint: EndpointPlan,
+    past: Mapping[str, PastCounters] | None = None,
+) -> tuple[Interface, ...]:
+    """The interfaces of an endpoint without `lo`: the planned ones in their order, then any others.
+
+    With `past` (the client's `past()`) their counters go on over restarts.
+    """
     with closing(route_socket(factory, instance, endpoint.id)) as sock:
-        return as_interfaces(endpoint, read_links(sock), read_addresses(sock))
+        found = as_interfaces(endpoint, read_links(sock), read_addresses(sock))
+    outer_of = {interface.name: interface.outer for interface in endpoint.interfaces}
+    gone = {name: past[outer] for name, outer in outer_of.items() if past and outer in past}
+    return tuple(
+        replace(each, stats=each.stats + _inner(gone[each.name])) if each.name in gone else each
+        for each in found
+    )
+
+
+def _inner(past: PastCounters) -> InterfaceStats:
+    """Earlier lives as the VNF saw them: what its outer end received, it had sent."""
+    return InterfaceStats(past.tx_packets, past.tx_bytes, 0, past.rx_packets, past.rx_bytes, 0)
 
 
 def as_interfaces(
@@ -44,10 +65,25 @@ def as_interfaces(
     )
 
 
-def read_outer(factory: SocketFactory) -> dict[str, InterfaceStats]:
-    """The counters of everything in the fabric by name, as the fabric sees them, read at one moment."""
+def read_outer(
+    factory: SocketFactory, past: Mapping[str, PastCounters] | None = None
+) -> dict[str, InterfaceStats]:
+    """The counters of everything in the fabric by name, as the fabric sees them, read at one moment.
+
+    With `past` (the client's `past()`) they go on over restarts of VNFs.
+    """
     with closing(route_socket(factory, None, None)) as sock:
-        return {link.name: link.stats for link in read_links(sock)}
+        now = {link.name: link.stats for link in read_links(sock)}
+    for name, before in (past or {}).items():
+        now[name] = now.get(name, InterfaceStats()) + as_stats(before)
+    return now
+
+
+def as_stats(past: PastCounters) -> InterfaceStats:
+    """What an outer end counted in earlier lives, as the fabric saw it."""
+    return InterfaceStats(
+        past.rx_packets, past.rx_bytes, past.rx_dropped, past.tx_packets, past.tx_bytes, past.tx_dropped
+    )
 
 
 def link_stats(link: LinkPlan, outer: dict[str, InterfaceStats]) -> LinkStats:

@@ -84,7 +84,7 @@ class Link:
 
     def stats(self) -> LinkStats:
         """Packets and bytes per direction since the link was made, from the kernel's counters."""
-        return link_stats(self._plan, read_outer(self._core.bed.client))
+        return link_stats(self._plan, read_outer(self._core.bed.client, self._core.bed.client.past()))
 
     def capture(self, filter: str = "", *, direction: Direction | None = "out") -> Capture:  # noqa: A002
         """Every frame on this link, from the beginning of a `with` block to its end.

@@ -56,7 +56,7 @@ class PopLinkHandle:
 
     def stats(self) -> LinkStats:
         """Packets and bytes that crossed it, per direction, summed over its virtual links."""
-        outer = read_outer(self._bed.client)
+        outer = read_outer(self._bed.client, self._bed.client.past())
         there, back = InterfaceStats(), InterfaceStats()
         for core in self._bed.instances():
             for link in core.plan.links:

@@ -40,24 +40,25 @@ class WaitableVnf:
         return self.handle.logs.splitlines()
 
     def run(self, command: str | Sequence[str], timeout: float) -> CommandResult:
-        return self.handle.exec(command, timeout=timeout)
+        # Not the handle's exec: a health command is no change by the test, nor a step of its story.
+        from pytest_sonemu.handles.execution import exec_in_container
+
+        return exec_in_container(
+            self._core.bed.docker, self.state().id, command, timeout=timeout, where=self.id
+        )
 
     def exists(self, path: str) -> bool:
-        """Asked of Docker, which needs no tool in the image."""
-        from docker.errors import NotFound
-
-        try:
-            stream, _stat = self._core.bed.docker.get_archive(self.state().id, path)
-        except NotFound:
-            return False
-        close = getattr(stream, "close", None)
-        if close is not None:
-            close()
-        return True
+        """Seen from outside, which needs no tool in the image."""
+        return self.handle.exists(path)
 
 
 def wait_for(
-    vnf: Vnf, core: InstanceCore, plan: ContainerPlan, ready: Sequence[object], timeout: float
+    vnf: Vnf,
+    core: InstanceCore,
+    plan: ContainerPlan,
+    ready: Sequence[object],
+    timeout: float,
+    hint: str = "",
 ) -> Readiness:
     """Wait until a VNF's conditions hold: those of `ready`, or without any what its image says.
 
@@ -72,7 +73,7 @@ def wait_for(
             settle=core.options.vnf(vnf.id).settle,
             slots=core.bed.health_slots,
         )
-    return wait_ready(WaitableVnf(vnf, core), conditions, timeout)
+    return wait_ready(WaitableVnf(vnf, core), conditions, timeout, hint)
 
 
 def is_idle_shell(argv: tuple[str, ...]) -> bool:

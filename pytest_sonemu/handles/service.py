@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
@@ -36,7 +37,7 @@ class Service:
 
     def __init__(self, core: InstanceCore, undo: UndoStack | None = None) -> None:
         self._core = core
-        self._undo = undo if undo is not None else UndoStack()
+        self._undo = undo if undo is not None else UndoStack(core.bed.journal)
 
     def __repr__(self) -> str:
         return f"<Service {self.id} on {self._core.bed.client.name}: {', '.join(self.vnfs) or 'no VNF'}>"
@@ -200,7 +201,7 @@ class Service:
 
     def view(self) -> Service:
         """The same instance with an undo stack of its own."""
-        return Service(self._core, UndoStack())
+        return Service(self._core, UndoStack(self._core.bed.journal, time.time()))
 
     def close_view(self) -> Sequence[UndoFailure]:
         """Undo what was changed through this view, the last change first; the steps that failed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -196,7 +197,7 @@ class TestBed:
 
     def view(self) -> TestBed:
         """The same bed with an undo stack of its own: what is started through it ends with it."""
-        return _View._of(self._core, UndoStack())
+        return _View._of(self._core, UndoStack(self._core.journal, time.time()))
 
     def close_view(self) -> Sequence[UndoFailure]:
         """Undo what was changed through this view, the last change first; the steps that failed."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pytest_sonemu.errors import EmulationError, UndoError
+from pytest_sonemu.handles.journal import Journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,14 @@ class UndoStack:
         stack = UndoStack()
         stack.push(link.up, "link-1 up")
         failures = stack.close()
+
+    `began` is when the view that owns it began, in seconds since the epoch (0: it sees all there was);
+    what is undone is noted in `journal`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal | None = None, began: float = 0.0) -> None:
+        self.began = began
+        self._journal = journal
         self._steps: list[tuple[str, Callable[[], object]]] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -83,6 +89,9 @@ class UndoStack:
                 step()
             except Exception as error:  # noqa: BLE001 - reported by the caller: the remaining steps must run too
                 failures.append(UndoFailure(label, error))
+            if self._journal is not None:
+                failed = bool(failures) and failures[-1].label == label
+                self._journal.note("undone", label, failed=failed)
 
 
 def _name(step: Callable[[], object]) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from pytest_sonemu.errors import NotReadyError, ProbeError, SettingsError, SonemuError
 from pytest_sonemu.handles.settling import Activity, listeners
@@ -63,6 +63,7 @@ class Waitable(Protocol):
     def exists(self, path: str) -> bool: ...
 
 
+@runtime_checkable
 class Condition(Protocol):
     """One thing that must hold. `what` names it in errors; `pauses` are the seconds between two checks."""
 
@@ -254,6 +255,8 @@ def parse_conditions(ready: object, where: str = "ready") -> tuple[Condition, ..
     """The conditions that `ready` asks for. Raises SettingsError that lists the forms."""
     if isinstance(ready, (list, tuple)):
         return tuple(itertools.chain.from_iterable(parse_conditions(each, where) for each in ready))
+    if isinstance(ready, Condition):
+        return (ready,)
     if isinstance(ready, int) and not isinstance(ready, bool):
         return (_port(str(ready), "tcp", where),)
     if callable(ready):
@@ -295,7 +298,9 @@ def default_conditions(
     return (Settled(settle, entry_script),)
 
 
-def wait_ready(vnf: Waitable, conditions: Sequence[Condition], timeout: float = READY_SECONDS) -> Readiness:
+def wait_ready(
+    vnf: Waitable, conditions: Sequence[Condition], timeout: float = READY_SECONDS, hint: str = ""
+) -> Readiness:
     """Wait until all conditions hold, one after the other.
 
     Raises NotReadyError with VNF, condition, last state and last log lines when `timeout` seconds are
@@ -306,15 +311,15 @@ def wait_ready(vnf: Waitable, conditions: Sequence[Condition], timeout: float = 
         last = State(False, "not checked yet")
         for _ in _attempts(started + timeout, condition.pauses):
             if ended := _ended(vnf.state()):
-                raise NotReadyError(_not_ready(vnf, condition, f"{ended} while starting", last))
+                raise NotReadyError(_not_ready(vnf, condition, f"{ended} while starting", last, hint))
             try:
                 last = condition.check(vnf)
             except Hopeless as error:
-                raise NotReadyError(_not_ready(vnf, condition, str(error), last)) from error
+                raise NotReadyError(_not_ready(vnf, condition, str(error), last, hint)) from error
             if last.ok:
                 break
         else:
-            raise NotReadyError(_not_ready(vnf, condition, f"is not ready after {timeout:g} s", last))
+            raise NotReadyError(_not_ready(vnf, condition, f"is not ready after {timeout:g} s", last, hint))
     guessed = any(isinstance(condition, Settled) and condition.guessed for condition in conditions)
     return Readiness(time.monotonic() - started, guessed)
 
@@ -368,8 +373,10 @@ def _ended(state: ContainerState) -> str:
     return f"ended with {state.exit_status}{memory}"
 
 
-def _not_ready(vnf: Waitable, condition: Condition, what: str, last: State) -> str:
+def _not_ready(vnf: Waitable, condition: Condition, what: str, last: State, hint: str) -> str:
     lines = vnf.log_lines()[-LOG_LINES:]
     log = "".join(f"\n  | {line}" for line in lines) or " (no output)"
-    hint = f"\n  say what it means by `ready`: {FORMS}" if isinstance(condition, Settled) else ""
-    return f"VNF '{vnf.id}' {what}; waited for: {condition.what}; last state: {last.text}{hint}\n  log:{log}"
+    if isinstance(condition, Settled):
+        hint = f"say what it means by `ready`: {FORMS}"
+    more = f"\n  {hint}" if hint else ""
+    return f"VNF '{vnf.id}' {what}; waited for: {condition.what}; last state: {last.text}{more}\n  log:{log}"

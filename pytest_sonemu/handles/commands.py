@@ -1,0 +1,104 @@
+"""Commands in a VNF's container: one that is waited for, one that runs beside the test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pytest_sonemu.errors import ProbeError
+from pytest_sonemu.handles.background import BackgroundProcess
+from pytest_sonemu.handles.container import ContainerEndpoint
+from pytest_sonemu.handles.results import CommandResult
+
+
+class Commands(ContainerEndpoint):
+    """`exec`, `spawn`, and a testinfra host."""
+
+    def exec(
+        self,
+        command: str | Sequence[str],
+        *,
+        check: bool = False,
+        timeout: float | None = 60.0,
+        user: str = "",
+        env: Mapping[str, str] | None = None,
+        stdin: str | bytes | None = None,
+    ) -> CommandResult:
+        """Run a command in the container and wait for it: a list as it stands, a text by its shell.
+
+        With `check` a status other than 0 raises ProbeError with what the command wrote. `timeout` in
+        seconds; a command that takes longer is ended, and ProbeError raised.
+        """
+        from pytest_sonemu.handles.execution import exec_in_container
+
+        shown = command if isinstance(command, str) else " ".join(command)
+        with self._changing():
+            try:
+                result = exec_in_container(
+                    self._core.bed.docker,
+                    self.state.id,
+                    command,
+                    user=user,
+                    env=env,
+                    stdin=stdin,
+                    timeout=timeout,
+                    where=self.id,
+                )
+            except ProbeError as error:
+                self._journal.note(
+                    "did", f"exec `{shown}`: {str(error).splitlines()[0]}", self.id, failed=True
+                )
+                raise
+        text = f"exec `{shown}` ended with {result.exit_status} after {result.duration:.3f} s"
+        self._journal.note("did", text, self.id, failed=not result.ok)
+        return result.check() if check else result
+
+    def spawn(
+        self,
+        command: str | Sequence[str],
+        *,
+        user: str = "",
+        env: Mapping[str, str] | None = None,
+        stdin: str | bytes | None = None,
+    ) -> BackgroundProcess:
+        """Start a command in the container and go on: its output is live, it is ended with the view.
+
+        A list is run as it stands, a text by the container's shell. Raises ProbeError if there is no
+        such program.
+        """
+        from pytest_sonemu.handles.background import ExecInBackground
+
+        client, instance = self._core.bed.client, self._core.plan.instance
+
+        def send(pid: int, number: int) -> None:
+            client.signal_inside(instance, self.id, pid, number)
+
+        argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
+        shown = command if isinstance(command, str) else " ".join(command)
+        undo_change = self._begin_change()
+        with self._journal.noting("did", f"spawn `{shown}`", self.id):
+            running = ExecInBackground.start(
+                self._core.bed.docker,
+                self.state.id,
+                argv,
+                send=send,
+                user=user,
+                env=env,
+                stdin=stdin,
+                where=self.id,
+            )
+        process = BackgroundProcess((command,) if isinstance(command, str) else argv, self.id, running)
+
+        def end() -> None:
+            process.stop()
+            undo_change()
+
+        self._undo.push(end, f"{self.id}: `{shown}` ended")
+        return process
+
+    @property
+    def host(self) -> Any:
+        """A pytest-testinfra host: `fw.host.package("nftables").is_installed` (extra `testinfra`)."""
+        from pytest_sonemu.handles.testinfra import testinfra_host
+
+        return testinfra_host(self.exec, self.id)

@@ -1,0 +1,74 @@
+"""A VNF's lives: stopped, started, paused; what it was before, it is after the test."""
+
+from __future__ import annotations
+
+from pytest_sonemu.emulation.protocol import VnfVerb
+from pytest_sonemu.errors import BedGoneError, EmulationError
+from pytest_sonemu.handles.waits import Waits
+
+_PAST = {
+    "stop": "stopped",
+    "start": "started",
+    "restart": "restarted",
+    "kill": "killed",
+    "pause": "paused",
+    "unpause": "goes on",
+}
+
+
+class Life(Waits):
+    """`stop`, `start`, `restart`, `kill`, `pause` and `unpause`."""
+
+    def stop(self, *, grace: float | None = None) -> None:
+        """Stop it: its stop script, its stop signal, `grace` seconds (its option's), SIGKILL."""
+        self._change("stop", grace)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self._change("kill", None)
+
+    def start(self) -> None:
+        """Start it after a stop; returns when it is wired as before and ready."""
+        self._change("start", None)
+        self.wait_ready()
+
+    def restart(self, *, grace: float | None = None) -> None:
+        """Stop it and start it; returns when it is wired as before and ready."""
+        self._change("restart", grace)
+        self.wait_ready()
+
+    def pause(self) -> None:
+        """Freeze all its processes: its kernel still answers pings, and nothing else goes on."""
+        self._change("pause", None)
+
+    def unpause(self) -> None:
+        """Let its processes go on after `pause`."""
+        self._change("unpause", None)
+
+    # -- behind it --------------------------------------------------------------------------------
+
+    def _change(self, verb: VnfVerb, grace: float | None) -> None:
+        with self._journal.noting("did", verb, self.id):
+            state = self._core.bed.client.change_vnf(self._core.plan.instance, self.id, verb, grace)
+        self._journal.note("state", f"{self.id} {_PAST[verb]} ({state.phase}, life {state.lives})", self.id)
+        if state.phase == "exited":
+            self._undo.push(self._bring_back, f"{self.id} started again")
+        elif state.phase == "paused":
+            self._undo.push(self._let_go_on, f"{self.id} goes on")
+
+    def _bring_back(self) -> None:
+        try:
+            if self.state.phase == "exited":
+                self.start()
+        except BedGoneError:
+            return
+        except EmulationError as error:
+            self._core.dirty = f"{self.id} could not be started again: {error}"
+            raise
+
+    def _let_go_on(self) -> None:
+        try:
+            if self.state.phase == "paused":
+                self.unpause()
+        except BedGoneError:
+            return

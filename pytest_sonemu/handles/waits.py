@@ -1,0 +1,91 @@
+"""Waiting for a VNF: its log, its ports, its files, or anything put together of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from pytest_sonemu.handles.container import ContainerEndpoint
+from pytest_sonemu.handles.logs import LogLine, container_lines, entry_lines
+from pytest_sonemu.handles.waiting import Condition, State, wait_until
+
+
+class Waits(ContainerEndpoint):
+    """`logs` and all methods that wait for something."""
+
+    @property
+    def logs(self) -> str:
+        """All that its own command, and its entry script, have written so far."""
+        return "".join(f"{line.text}\n" for line in self.log_lines())
+
+    def log_lines(self, since: float = 0.0) -> list[LogLine]:
+        """The lines it has written since a time (seconds since the epoch), each with its own."""
+        own = container_lines(self._core.bed.docker, self.state.id, since)
+        folder = self._core.bed.client.run_dir / "instances" / self._core.plan.instance / self.id
+        script = entry_lines(folder / "entry.log", since)
+        return sorted([*own, *script], key=lambda line: line.time) if script else own
+
+    def wait_for_log(
+        self, text: str | re.Pattern[str], *, timeout: float = 30.0, since: float | None = None
+    ) -> str:
+        """The first line of its output that contains `text` (or matches a pattern), as soon as it is there.
+
+        Counted are lines since the test began (in library use: since the start of the service);
+        `since=0` takes all, any other value is a time in seconds since the epoch. Raises NotReadyError
+        with the last line.
+        """
+        start = self._undo.began if since is None else since
+        matches = _matcher(text)
+        found: list[str] = []
+
+        def look() -> State:
+            lines = [line.text for line in self.log_lines(start)]
+            found.extend(line for line in lines if matches(line))
+            return State(bool(found), f"{len(lines)} lines since" + (f": {lines[-1]}" if lines else ""))
+
+        shown = text if isinstance(text, str) else text.pattern
+        hint = "lines written before this test do not count; `since=0` takes them all" if start else ""
+        wait_until(look, timeout, f"{self.id}: a log line with '{shown}'", hint, (0.02, 0.05, 0.1))
+        return found[0]
+
+    def wait_for_port(self, port: int, *, udp: bool = False, timeout: float = 30.0) -> None:
+        """Return when the VNF listens on a port. Raises NotReadyError with what was seen instead."""
+        self._wait((f"{'udp' if udp else 'tcp'}:{port}",), timeout)
+
+    def wait_for_file(self, path: str, *, timeout: float = 30.0) -> None:
+        """Return when there is a file or folder, seen from outside. Raises NotReadyError."""
+        self._wait((f"file:{path}",), timeout)
+
+    def wait_until(
+        self,
+        *conditions: str | int | Condition | Callable[..., object],
+        timeout: float = 30.0,
+        hint: str = "",
+    ) -> None:
+        """Return when all conditions hold, one after the other; they are written as `ready` is.
+
+            web.wait_until(80, "file:/run/nginx.pid", any_of("log:ready", lambda vnf: vnf.stats().memory > 0))
+
+        Raises NotReadyError with condition, last state, last log lines and `hint`; at once when the VNF
+        has ended.
+        """
+        self._wait(conditions, timeout, hint)
+
+    def wait_ready(self, *, timeout: float | None = None) -> None:
+        """Return when the VNF is ready, as its options or its image say. Raises NotReadyError."""
+        options = self._core.options.vnf(self.id)
+        self._wait(options.ready, options.ready_timeout if timeout is None else timeout)
+
+    # -- behind it --------------------------------------------------------------------------------
+
+    def _log_since(self, since: float) -> list[str]:
+        return [line.text for line in self.log_lines(since)]
+
+    def _wait(self, conditions: Sequence[object], timeout: float, hint: str = "") -> None:
+        raise NotImplementedError
+
+
+def _matcher(text: str | re.Pattern[str]) -> Callable[[str], bool]:
+    if isinstance(text, str):
+        return lambda line: text in line
+    return lambda line: text.search(line) is not None
