@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from pytest_sonemu.emulation.containers import Containers
 from pytest_sonemu.emulation.fabric import Fabric
 from pytest_sonemu.emulation.instance import PARALLEL, Instance
-from pytest_sonemu.emulation.protocol import Applied, BedState, Boot, PastCounters
-from pytest_sonemu.emulation.shaping import Shaping
+from pytest_sonemu.emulation.protocol import Applied, BedEvent, BedState, Boot, PastCounters
 from pytest_sonemu.emulation.spawning import SpawnedProcesses
 from pytest_sonemu.emulation.transcript import Transcript
 from pytest_sonemu.errors import EmulationError, NotFoundError
@@ -142,11 +141,14 @@ class Bed:
         with self._lock:
             self._lock.wait_for(lambda: self._claimed == self._removed, REMOVAL_SECONDS)
 
-    def follow(self, instance: str, endpoint: str) -> None:
-        """Docker's word that a container started or ended."""
+    def follow(self, instance: str, endpoint: str, what: str) -> None:
+        """Docker's word that a container started, ended, or had a process killed for want of memory."""
         with self._lock:
             found = self._instances.get(instance)
         if found is None:
+            return
+        if what == "oom":
+            found.happened(endpoint, f"a process of {endpoint} was killed for want of memory")
             return
         try:
             found.follow(endpoint)
@@ -161,6 +163,12 @@ class Bed:
         return tuple(
             past for instance in instances for vnf in instance.vnfs.values() for past in vnf.past.values()
         )
+
+    def events_since(self, since: float) -> tuple[BedEvent, ...]:
+        """What happened by itself since a time, in order."""
+        with self._lock:
+            every = [event for instance in self._instances.values() for event in list(instance.events)]
+        return tuple(sorted((event for event in every if event.time >= since), key=lambda event: event.time))
 
     def note(self, text: str) -> None:
         """Something that a person should know of; shown by `Describe` and kept in the transcript."""

@@ -51,6 +51,8 @@ class BedClient:
         self._idle: list[Channel] = []
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
+        # Whether anything may have spoken on the bed since it was last put in order.
+        self.touched = False
 
     @classmethod
     def boot(
@@ -142,6 +144,7 @@ class BedClient:
         protocol: int = 0,
     ) -> socket.socket:
         """A socket that belongs to an endpoint's namespace, or (endpoint None) to the fabric."""
+        self.touched = True
         reply, descriptors = self._ask(
             messages.OpenSocket(instance, endpoint, family, type, protocol), (), None
         )
@@ -164,6 +167,7 @@ class BedClient:
         environment: dict[str, str] | None = None,
     ) -> int:
         """Start a process in an endpoint's namespace as this user; returns its pid."""
+        self.touched = True
         variables = os.environ if environment is None else environment
         request = messages.Spawn(
             instance, endpoint, tuple(argv), cwd or os.getcwd(), tuple(variables.items())
@@ -244,6 +248,23 @@ class BedClient:
         return {
             each.outer: each for each in _expect(self.request(messages.ReadPast()), messages.Past).counters
         }
+
+    def rules(self, instance: str, endpoint: str) -> str:
+        """The packet filters of an endpoint's namespace as text, without counters."""
+        return _expect(self.request(messages.ReadRules(instance, endpoint)), messages.Rules).text
+
+    def survey(self, instance: str, endpoint: str, ignore: Sequence[str] = ()) -> messages.Surveyed:
+        """The changed files and the processes of a VNF, seen from outside."""
+        return _expect(self.request(messages.Survey(instance, endpoint, tuple(ignore))), messages.Surveyed)
+
+    def between_tests(self, instance: str) -> tuple[str, ...]:
+        """What is not as planned after a test; neighbours and connections are forgotten if it used any."""
+        forget, self.touched = self.touched, False
+        return _expect(self.request(messages.BetweenTests(instance, forget)), messages.Found).faults
+
+    def events(self, since: float = 0.0) -> tuple[messages.BedEvent, ...]:
+        """What happened on the bed by itself since a time (seconds since the epoch)."""
+        return _expect(self.request(messages.ReadEvents(since)), messages.Events).events
 
     def describe(self) -> messages.BedState:
         return _expect(self.request(messages.Describe()), messages.BedState)

@@ -22,9 +22,14 @@ def follow_events(api: APIClient, bed: Bed) -> None:
 def _follow(api: APIClient, bed: Bed) -> None:
     try:
         with docker_step("follow Docker's events"):
-            wanted = {"type": "container", "label": f"sonemu.testbed={bed.name}", "event": ["start", "die"]}
+            wanted = {
+                "type": "container",
+                "label": f"sonemu.testbed={bed.name}",
+                "event": ["start", "die", "oom"],
+            }
             for event in api.events(filters=wanted, decode=True):
                 attributes = event["Actor"]["Attributes"]
-                bed.follow(attributes.get("sonemu.instance", ""), attributes.get("sonemu.endpoint", ""))
+                instance, endpoint = (attributes.get(f"sonemu.{key}", "") for key in ("instance", "endpoint"))
+                bed.follow(instance, endpoint, str(event.get("Action", "")))
     except EmulationError as error:
         bed.note(f"{error}; VNFs that others restart are not wired any more")

@@ -8,15 +8,14 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pytest_sonemu.emulation import counters, namespaces, offload, processes
 from pytest_sonemu.emulation.containers import Containers
-from pytest_sonemu.emulation.cuts import Cuts
-from pytest_sonemu.emulation.fabric import Fabric, present
-from pytest_sonemu.emulation.protocol import Cut, InstanceState, VnfVerb
+from pytest_sonemu.emulation.protocol import BedEvent, Cut, InstanceState, VnfVerb
 from pytest_sonemu.emulation.running import RunningEndpoint, RunningVnf
 from pytest_sonemu.emulation.shaping import Shaping
 from pytest_sonemu.errors import CapabilityError, EmulationError, NotFoundError
@@ -47,6 +46,7 @@ class Instance:
         # Held while it goes up or down: an end waits for a start that has noticed it.
         self._changing = threading.RLock()
         self.cuts = Cuts(plan)
+        self.events: list[BedEvent] = []
         self.warnings: list[str] = []
 
     # -- up ---------------------------------------------------------------------------------------
@@ -181,8 +181,10 @@ class Instance:
                 return
             if vnf.life is not None:
                 self._after_end(vnf, over=life is None)
+                self.happened(endpoint_id, f"{endpoint_id} {_how_it_ended(vnf)}")
             if life is not None:
                 self.transcript.note(f"{endpoint_id} was started by somebody else")
+                self.happened(endpoint_id, f"{endpoint_id} was started by somebody else")
                 vnf.adopt(life)
                 self._wire_again(vnf)
 
@@ -282,6 +284,10 @@ class Instance:
     def state(self) -> InstanceState:
         return InstanceState(self.plan, tuple(vnf.state() for vnf in self.vnfs.values()))
 
+    def happened(self, endpoint: str, text: str) -> None:
+        """Note what nobody asked for through us."""
+        self.events.append(BedEvent(time.time(), self.plan.instance, endpoint, text))
+
     def _namespace_of(self, endpoint_id: str) -> str:
         return self.endpoint(endpoint_id).address_of_namespace
 
@@ -291,3 +297,8 @@ class Instance:
             yield
         except EmulationError as error:
             raise EmulationError(f"VNF '{vnf.plan.id}': {error}") from error
+
+
+def _how_it_ended(vnf: RunningVnf) -> str:
+    memory = " (killed for want of memory)" if vnf.out_of_memory else ""
+    return f"ended with {vnf.exit_status}{memory}" if vnf.exit_status is not None else "was ended"

@@ -231,6 +231,110 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadRules:
+    """The packet filters of an endpoint's namespace as text, without counters. Reply: `Rules`."""
+
+    instance: str
+    endpoint: str
+    kind: Literal["read_rules"] = "read_rules"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    text: str
+    kind: Literal["rules"] = "rules"
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The changed files and the processes of a VNF, seen from outside. Reply: `Surveyed`.
+
+    `ignore` are folders, or patterns of paths, besides those where programs always write.
+    """
+
+    instance: str
+    endpoint: str
+    ignore: tuple[str, ...] = ()
+    kind: Literal["survey"] = "survey"
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A path that differs from the image; `size` -1: it was removed. Times in ns since the epoch.
+
+    `changed` is the content's (a program can set it), `noted` the kernel's own of any change.
+    `in_image` tells that the image has it too.
+    """
+
+    path: str
+    size: int
+    mode: int
+    changed: int
+    noted: int
+    in_image: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEntry:
+    """A process of a VNF, as this machine numbers it; `started` in clock ticks since boot."""
+
+    pid: int
+    started: int
+    session: int
+    executable: str
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    files: tuple[FileEntry, ...]
+    processes: tuple[ProcessEntry, ...]
+    kind: Literal["surveyed"] = "surveyed"
+
+
+@dataclass(frozen=True, slots=True)
+class BetweenTests:
+    """After a test: is everything as planned? With `forget`, neighbours and the tracked connections of
+    SAPs and hosts are forgotten. Reply: `Found`."""
+
+    instance: str
+    forget: bool = False
+    kind: Literal["between_tests"] = "between_tests"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is not as planned, a sentence each; nothing: all is well."""
+
+    faults: tuple[str, ...] = ()
+    kind: Literal["found"] = "found"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEvents:
+    """What happened on the bed by itself since a time. Reply: `Events`."""
+
+    since: float = 0.0
+    kind: Literal["read_events"] = "read_events"
+
+
+@dataclass(frozen=True, slots=True)
+class BedEvent:
+    """Something that nobody asked for through the keeper: `time` in seconds since the epoch."""
+
+    time: float
+    instance: str
+    endpoint: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    events: tuple[BedEvent, ...] = ()
+    kind: Literal["events"] = "events"
+
+
+@dataclass(frozen=True, slots=True)
 class SetSysctl:
     """Set a `net.*` key in an endpoint's namespace. Reply: `Sysctl` with the value before."""
 
@@ -378,9 +482,11 @@ class Failure:
 
 _Lifetime = Boot | Attach | Keep | End
 _Change = Apply | Undo | ChangeVnf | SetSysctl | Impair | Cut
-_Reading = ReadSysctl | Describe | DescribeVnf | CountRelayed | ReadImpairment | ReadPast
+_Reading = ReadSysctl | Describe | DescribeVnf | CountRelayed | ReadImpairment | ReadPast | ReadEvents
+_Compare = ReadRules | Survey | BetweenTests
 _Process = Spawn | Wait | Signal | SignalInside
-Request = _Lifetime | _Change | _Reading | _Process | OpenSocket | OpenFile
+Request = _Lifetime | _Change | _Reading | _Compare | _Process | OpenSocket | OpenFile
 _State = Booted | Applied | Changed | Sysctl | BedState | RelayCounters | Impairments | Past
-Reply = _State | Spawned | Exited | Done | Progress | Failure
+_Seen = Rules | Surveyed | Found | Events
+Reply = _State | _Seen | Spawned | Exited | Done | Progress | Failure
 ReplyKind = TypeVar("ReplyKind", bound=Reply)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_sonemu import errors
-from pytest_sonemu.emulation import inside, namespaces, processes, protocol
+from pytest_sonemu.emulation import between, inside, namespaces, processes, protocol, survey
 from pytest_sonemu.emulation.bed import Bed
 from pytest_sonemu.emulation.codec import Channel
 from pytest_sonemu.emulation.spawning import Caller
@@ -80,6 +80,15 @@ class Requests:
                 processes.end_processes(family, signal.Signals(number), 0.0)
             case protocol.ReadPast():
                 return protocol.Past(bed.past())
+            case protocol.ReadEvents(since):
+                return protocol.Events(bed.events_since(since))
+            case protocol.ReadRules(instance, endpoint):
+                return protocol.Rules(survey.rules(bed.instance(instance).endpoint(endpoint)))
+            case protocol.Survey(instance, endpoint, ignore):
+                vnf = bed.instance(instance).vnf(endpoint)
+                return protocol.Surveyed(survey.files(vnf, ignore), survey.processes(vnf))
+            case protocol.BetweenTests(instance, forget):
+                return protocol.Found(between.between_tests(bed.instance(instance), forget=forget))
             case protocol.ChangeVnf(instance, endpoint, verb, grace):
                 vnf = bed.instance(instance).change(endpoint, verb, grace)
                 bed.write_state()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from pathlib import Path
 
-from pytest_sonemu.emulation import namespaces, processes
+from pytest_sonemu.emulation import namespaces, netlink, processes
 from pytest_sonemu.emulation.containers import Containers, Life
 from pytest_sonemu.emulation.entry_scripts import EntryScript, run_stop_script
 from pytest_sonemu.emulation.gate import Gate, hosts_text
@@ -26,6 +27,9 @@ class RunningEndpoint:
         self.plan = plan
         self.folder = folder
         self.namespace: int | None = None
+        # Generation of the nftables rules, and their text then: listing them costs a program.
+        self.known_rules = (-1, "")
+        self._netlink: dict[int, socket.socket] = {}
 
     def make(self) -> None:
         """Make the namespace and the hosts file that processes in it see."""
@@ -44,9 +48,21 @@ class RunningEndpoint:
         )
 
     def release_namespace(self) -> None:
+        for sock in self._netlink.values():
+            sock.close()
+        self._netlink = {}
+        self.known_rules = (-1, "")
         if self.namespace is not None:
             os.close(self.namespace)
             self.namespace = None
+
+    def netlink(self, family: int) -> socket.socket:
+        """A netlink socket of the namespace, kept as long as that."""
+        if self.namespace is None:
+            raise EmulationError(f"'{self.plan.id}' is not running")
+        if family not in self._netlink:
+            self._netlink[family] = namespaces.inside(self.namespace, lambda: netlink.open_socket(family))
+        return self._netlink[family]
 
     @property
     def address_of_namespace(self) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,19 +55,6 @@ class ContainerEndpoint(Endpoint):
         if plan is None or plan.container is None:
             raise EmulationError(f"{self.id} has no container")
         return plan.container
-
-    def _begin_change(self) -> Callable[[], None]:
-        """The VNF may be changed in ways that no step of ours takes back, from now until the call."""
-        return lambda: None
-
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """As `_begin_change`, for a block."""
-        end = self._begin_change()
-        try:
-            yield
-        finally:
-            end()
 
     @property
     def _journal(self) -> Journal:

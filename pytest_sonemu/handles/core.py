@@ -6,12 +6,14 @@ Handles are cheap views on this; several may look at the same instance, each wit
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_sonemu.emulation.client import BedClient
-from pytest_sonemu.errors import NotFoundError
+from pytest_sonemu.errors import BedGoneError, NotFoundError
+from pytest_sonemu.handles.changes import Changes
 from pytest_sonemu.handles.journal import Journal
 from pytest_sonemu.planning.option_models import ServiceOptions
 from pytest_sonemu.planning.plan import DeploymentPlan
@@ -120,6 +122,13 @@ class BedCore:
                 return instance
         raise NotFoundError("instance", name, found)
 
+    def settle(self) -> None:
+        """After a test: see to every instance that this process has to do with."""
+        with self._lock:
+            known = list(self._instances.values())
+        for instance in known:
+            instance.settle()
+
     def close(self) -> None:
         """Let go of what this process holds of the bed; the bed itself is the client's business."""
         with self._lock:
@@ -145,3 +154,28 @@ class InstanceCore:
     origin: str | None = None
     dirty: str | None = None
     stopped: bool = field(default=False)
+    changes: Changes = field(init=False)
+    # VNFs that a test has stopped: what is to be called when they are up and ready again.
+    absences: dict[str, Callable[[], None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.changes = Changes(
+            self.bed.client,
+            self.plan.instance,
+            lambda endpoint: self.options.vnf(endpoint).dirty_ignore,
+            lambda endpoint: (
+                (plan := self.plan.endpoint(endpoint)) is not None and plan.container is not None
+            ),
+        )
+
+    def settle(self) -> None:
+        """After a test: what it left behind makes the instance dirty, and so does what is broken."""
+        if self.stopped or self.bed.client.gone:
+            return
+        try:
+            found = [*self.changes.judge(), *self.bed.client.between_tests(self.plan.instance)]
+        except (BedGoneError, NotFoundError):
+            return  # there is nothing left to be dirty
+        if found:
+            self.dirty = "; ".join([*([self.dirty] if self.dirty else []), *found])
+            self.bed.journal.note("state", f"{self.plan.instance} is dirty: {self.dirty}")

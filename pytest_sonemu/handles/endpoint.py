@@ -7,6 +7,8 @@ needs a tool for it.
 from __future__ import annotations
 
 import socket as sockets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -205,10 +207,24 @@ class Endpoint:
         """
         from pytest_sonemu.handles.programs import run_program
 
-        return run_program(self._core.bed.client, self._core.plan.instance, self.id, argv, timeout)
+        with self._changing():
+            return run_program(self._core.bed.client, self._core.plan.instance, self.id, argv, timeout)
 
     def _source(self, interface: str | None) -> str:
         return self.id if interface is None else f"{self.id}:{interface}"
+
+    def _begin_change(self) -> Callable[[], None]:
+        """Commands may change this endpoint, in ways that no step of ours takes back, until the call."""
+        return self._core.changes.begin(self.id)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """As `_begin_change`, for a block."""
+        end = self._begin_change()
+        try:
+            yield
+        finally:
+            end()
 
     def _session(self) -> requests.Session:
         from pytest_sonemu.handles.http import plan_resolver, session

@@ -30,12 +30,12 @@ class Life(Waits):
     def start(self) -> None:
         """Start it after a stop; returns when it is wired as before and ready."""
         self._change("start", None)
-        self.wait_ready()
+        self._ready_again()
 
     def restart(self, *, grace: float | None = None) -> None:
         """Stop it and start it; returns when it is wired as before and ready."""
         self._change("restart", grace)
-        self.wait_ready()
+        self._ready_again()
 
     def pause(self) -> None:
         """Freeze all its processes: its kernel still answers pings, and nothing else goes on."""
@@ -48,6 +48,9 @@ class Life(Waits):
     # -- behind it --------------------------------------------------------------------------------
 
     def _change(self, verb: VnfVerb, grace: float | None) -> None:
+        if verb in ("stop", "kill", "restart") and self.id not in self._core.absences:
+            # Until it is ready again: what it has written, and its network, are compared over the gap.
+            self._core.absences[self.id] = self._begin_change()
         with self._journal.noting("did", verb, self.id):
             state = self._core.bed.client.change_vnf(self._core.plan.instance, self.id, verb, grace)
         self._journal.note("state", f"{self.id} {_PAST[verb]} ({state.phase}, life {state.lives})", self.id)
@@ -55,6 +58,12 @@ class Life(Waits):
             self._undo.push(self._bring_back, f"{self.id} started again")
         elif state.phase == "paused":
             self._undo.push(self._let_go_on, f"{self.id} goes on")
+
+    def _ready_again(self) -> None:
+        self.wait_ready()
+        end = self._core.absences.pop(self.id, None)
+        if end is not None:
+            end()
 
     def _bring_back(self) -> None:
         try:

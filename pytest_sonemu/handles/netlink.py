@@ -71,21 +71,21 @@ def route_socket(factory: SocketFactory, instance: str | None, endpoint: str | N
 
 def read_links(sock: socket.socket) -> tuple[LinkInfo, ...]:
     """All interfaces with their counters, in the order of their index."""
-    return tuple(map(_link, _dump(sock, _RTM_GETLINK, _LINK.pack(0, 0, 0, 0, 0))))
+    return tuple(map(_link, dump(sock, _RTM_GETLINK, _LINK.pack(0, 0, 0, 0, 0))))
 
 
 def read_addresses(sock: socket.socket) -> tuple[AddressInfo, ...]:
     """All addresses, IPv4 first."""
-    return tuple(map(_address, _dump(sock, _RTM_GETADDR, _ADDR.pack(0, 0, 0, 0, 0))))
+    return tuple(map(_address, dump(sock, _RTM_GETADDR, _ADDR.pack(0, 0, 0, 0, 0))))
 
 
 def read_routes(sock: socket.socket) -> tuple[RouteInfo, ...]:
     """The unicast routes of all tables (254 is the main one)."""
-    messages = _dump(sock, _RTM_GETROUTE, _ROUTE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0))
+    messages = dump(sock, _RTM_GETROUTE, _ROUTE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0))
     return tuple(route for route in map(_route, messages) if route is not None)
 
 
-def _dump(sock: socket.socket, request: int, body: bytes) -> list[bytes]:
+def dump(sock: socket.socket, request: int, body: bytes) -> list[bytes]:
     """The answers to a dump, asked again when the kernel says that something changed meanwhile."""
     for _ in range(_ATTEMPTS):
         answers, changed = _dump_once(sock, request, body)
@@ -118,7 +118,7 @@ def _messages(datagram: bytes) -> Iterator[tuple[int, int, bytes]]:
         at += (length + 3) & ~3
 
 
-def _attributes(payload: bytes) -> Iterator[tuple[int, bytes]]:
+def attributes(payload: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
     while at + 4 <= len(payload):
         length, kind = struct.unpack_from("=HH", payload, at)
@@ -129,7 +129,7 @@ def _attributes(payload: bytes) -> Iterator[tuple[int, bytes]]:
 def _link(message: bytes) -> LinkInfo:
     _, _, index, flags, _ = _LINK.unpack_from(message)
     name, mac, mtu, stats, altnames = "", "", 0, InterfaceStats(), []
-    for kind, value in _attributes(message[_LINK.size :]):
+    for kind, value in attributes(message[_LINK.size :]):
         if kind == _IFLA_IFNAME:
             name = _text(value)
         elif kind == _IFLA_ADDRESS:
@@ -140,14 +140,14 @@ def _link(message: bytes) -> LinkInfo:
             rx, tx, rx_bytes, tx_bytes, _, _, rx_dropped, tx_dropped = struct.unpack_from("=8Q", value)
             stats = InterfaceStats(rx, rx_bytes, rx_dropped, tx, tx_bytes, tx_dropped)
         elif kind == _IFLA_PROP_LIST:
-            altnames = [_text(item) for sub, item in _attributes(value) if sub == _IFLA_ALT_IFNAME]
+            altnames = [_text(item) for sub, item in attributes(value) if sub == _IFLA_ALT_IFNAME]
     up, running, loopback = (bool(flags & bit) for bit in (_IFF_UP, _IFF_RUNNING, _IFF_LOOPBACK))
     return LinkInfo(index, name, mac, mtu, up, running, loopback, stats, tuple(altnames))
 
 
 def _address(message: bytes) -> AddressInfo:
     _, prefix, _, _, index = _ADDR.unpack_from(message)
-    values = dict(_attributes(message[_ADDR.size :]))
+    values = dict(attributes(message[_ADDR.size :]))
     # On a point-to-point interface IFA_ADDRESS is the other side's.
     raw = values.get(_IFA_LOCAL, values.get(_IFA_ADDRESS, b""))
     return AddressInfo(index, ip_interface(f"{ip_address(raw)}/{prefix}"))
@@ -157,7 +157,7 @@ def _route(message: bytes) -> RouteInfo | None:
     family, prefix, _, _, table, protocol, _, kind, _ = _ROUTE.unpack_from(message)
     if kind != 1 or family not in (socket.AF_INET, socket.AF_INET6):
         return None
-    values = dict(_attributes(message[_ROUTE.size :]))
+    values = dict(attributes(message[_ROUTE.size :]))
     raw = values.get(_RTA_DST, bytes(4 if family == socket.AF_INET else 16))
     gateway = values.get(_RTA_GATEWAY)
     index = values.get(_RTA_OIF)

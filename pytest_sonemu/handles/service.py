@@ -205,7 +205,9 @@ class Service:
 
     def close_view(self) -> Sequence[UndoFailure]:
         """Undo what was changed through this view, the last change first; the steps that failed."""
-        return self._undo.close()
+        failures = self._undo.close()
+        self._core.settle()
+        return failures
 
     @contextmanager
     def undo(self) -> Iterator[None]:

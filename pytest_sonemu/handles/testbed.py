@@ -201,7 +201,9 @@ class TestBed:
 
     def close_view(self) -> Sequence[UndoFailure]:
         """Undo what was changed through this view, the last change first; the steps that failed."""
-        return self._undo.close()
+        failures = self._undo.close()
+        self._core.settle()
+        return failures
 
     def keep(self, seconds: float) -> None:
         """Let go of the bed; it lives for so long from now, and `TestBed.attach` finds it."""

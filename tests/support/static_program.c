@@ -1,5 +1,5 @@
-/* The only file of an image. As pid 1 it serves on TCP port 80, says so, and writes a line of JSON to
- * /data/events.json for each client. Otherwise by its first argument:
+/* The only file of an image. As pid 1 it serves on TCP port 80, says so, and writes a line of JSON for
+ * each client to the file that EVENTS names (/data/events.json). Otherwise by its first argument:
  *   echo TEXT...      writes its arguments        write PATH TEXT   writes a file
  *   remove PATH       removes a file              wait              stands until it is signalled
  *   status N          ends with N                 child             leaves a child behind and ends
@@ -21,6 +21,7 @@ static void ended(int number) {
 
 static int serve(void) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(80)};
+    const char *events = getenv("EVENTS") ? getenv("EVENTS") : "/data/events.json";
     int one = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(listener, (void *)&address, sizeof address) || listen(listener, 8)) return 1;
@@ -33,7 +34,7 @@ static int serve(void) {
         if (client < 0) continue;
         if (read(client, request, sizeof request) < 0 || write(client, answer, sizeof answer - 1) < 0) count--;
         close(client);
-        int file = open("/data/events.json", O_WRONLY | O_CREAT | O_APPEND, 0644);
+        int file = open(events, O_WRONLY | O_CREAT | O_APPEND, 0644);
         int length = snprintf(line, sizeof line, "{\"event\": \"client\", \"count\": %d}\n", count);
         if (write(file, line, length) < 0) return 1;
         close(file);

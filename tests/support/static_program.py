@@ -31,7 +31,7 @@ def _root() -> bytes:
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as archive:
             archive.add(program, "app")
-            for name in ("data", "tmp"):
+            for name in ("data", "tmp", "var", "var/log"):
                 member = tarfile.TarInfo(name)
                 member.type, member.mode = tarfile.DIRTYPE, 0o777
                 archive.addfile(member)

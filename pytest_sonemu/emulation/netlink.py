@@ -1,0 +1,151 @@
+"""The keeper's own netlink: what must be read or emptied after every test, without starting a program.
+
+Changes to links are batches (`planning/batches.py`); here only what has to cost well below a millisecond.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from pytest_sonemu.errors import EmulationError
+
+ROUTE, NETFILTER = 0, 12
+_HEADER = struct.Struct("=IHHII")
+_ERROR, _DONE = 2, 3
+_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
+_GETLINK, _DELNEIGH, _GETNEIGH = 18, 29, 30
+_LINK, _NEIGHBOUR = struct.Struct("=BxHiII"), struct.Struct("=BxxxiHBB")
+_IFF_UP = 0x1
+_IFLA_IFNAME, _IFLA_MASTER = 3, 10
+_NDA_DST = 1
+_PERMANENT, _NOARP = 0x80, 0x40
+_CONNECTIONS, _RULES = 1 << 8, 10 << 8
+_GET_CONNECTIONS, _DELETE_CONNECTION, _GET_GENERATION = _CONNECTIONS | 1, _CONNECTIONS | 2, _RULES | 16
+_NETFILTER_HEADER = struct.Struct("=BBH")
+_ORIGINAL, _REPLY, _ZONE = 1, 2, 18
+_GENERATION_ID = 1
+_GONE = (2, 3)  # ENOENT, ESRCH: somebody else was faster
+
+Address = IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """An interface of the fabric: whether it is set up, and the bridge it is a port of."""
+
+    name: str
+    up: bool
+    master: str | None
+
+
+def open_socket(family: int) -> socket.socket:
+    """A netlink socket of the namespace that the calling thread is in."""
+    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family)
+    made.settimeout(5.0)
+    return made
+
+
+def read_ends(sock: socket.socket) -> dict[str, End]:
+    """All interfaces by name."""
+    rows = []
+    for message in _ask(sock, _GETLINK, _REQUEST | _DUMP, _LINK.pack(0, 0, 0, 0, 0)):
+        _, _, index, flags, _ = _LINK.unpack_from(message)
+        values = dict(attributes(message[_LINK.size :]))
+        name = values[_IFLA_IFNAME].rstrip(b"\0").decode()
+        rows.append(
+            (index, name, bool(flags & _IFF_UP), int.from_bytes(values.get(_IFLA_MASTER, b""), sys.byteorder))
+        )
+    names = {index: name for index, name, _up, _master in rows}
+    return {name: End(name, up, names.get(master)) for _index, name, up, master in rows}
+
+
+def empty_neighbours(sock: socket.socket) -> int:
+    """Take away all neighbour entries but the permanent ones; returns how many there were."""
+    stale = []
+    for message in _ask(sock, _GETNEIGH, _REQUEST | _DUMP, _NEIGHBOUR.pack(0, 0, 0, 0, 0)):
+        family, index, state, flags, kind = _NEIGHBOUR.unpack_from(message)
+        target = dict(attributes(message[_NEIGHBOUR.size :])).get(_NDA_DST)
+        if (
+            target is not None
+            and not state & (_PERMANENT | _NOARP)
+            and family in (socket.AF_INET, socket.AF_INET6)
+        ):
+            head = _NEIGHBOUR.pack(family, index, state, flags, kind)
+            stale.append(head + _attribute(_NDA_DST, target))
+    for body in stale:
+        _ask(sock, _DELNEIGH, _REQUEST | _ACK, body)
+    return len(stale)
+
+
+def empty_connections(sock: socket.socket, ends: frozenset[Address]) -> int:
+    """Forget tracked connections with one of `ends` in them; returns how many there were."""
+    found = []
+    for message in _ask(sock, _GET_CONNECTIONS, _REQUEST | _DUMP, _NETFILTER_HEADER.pack(0, 0, 0)):
+        family = message[0]
+        values = dict(attributes(message[_NETFILTER_HEADER.size :]))
+        if (_ends_of(values.get(_ORIGINAL, b"")) | _ends_of(values.get(_REPLY, b""))) & ends:
+            body = _NETFILTER_HEADER.pack(family, 0, 0) + _attribute(_ORIGINAL | 0x8000, values[_ORIGINAL])
+            if _ZONE in values:
+                body += _attribute(_ZONE, values[_ZONE])
+            found.append(body)
+    for body in found:
+        _ask(sock, _DELETE_CONNECTION, _REQUEST | _ACK, body)
+    return len(found)
+
+
+def rules_generation(sock: socket.socket) -> int:
+    """A number that changes with every change of the nftables rule sets; 0 where the kernel has none."""
+    try:
+        messages = _ask(sock, _GET_GENERATION, _REQUEST, _NETFILTER_HEADER.pack(0, 0, 0))
+    except EmulationError:
+        return 0
+    values = dict(attributes(messages[0][_NETFILTER_HEADER.size :])) if messages else {}
+    return int.from_bytes(values.get(_GENERATION_ID, b""), "big")
+
+
+def attributes(payload: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type (without its flags) and value of each attribute."""
+    at = 0
+    while at + 4 <= len(payload):
+        length, kind = struct.unpack_from("=HH", payload, at)
+        yield kind & 0x3FFF, payload[at + 4 : at + length]
+        at += max((length + 3) & ~3, 4)
+
+
+def _ends_of(connection: bytes) -> frozenset[Address]:
+    """The addresses of one direction: attribute 1 holds the addresses, 1 to 4 in it source and target."""
+    inner = dict(attributes(connection)).get(1, b"")
+    return frozenset(ip_address(value) for kind, value in attributes(inner) if kind in (1, 2, 3, 4))
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def _ask(sock: socket.socket, kind: int, flags: int, body: bytes) -> list[bytes]:
+    """Send one message and return the payloads of the answer. What is gone already is fine."""
+    sock.send(_HEADER.pack(_HEADER.size + len(body), kind, flags, 0, 0) + body)
+    answers: list[bytes] = []
+    while True:
+        data = sock.recv(1 << 18)
+        at = 0
+        while at + _HEADER.size <= len(data):
+            length, answered, _flags, _sequence, _port = _HEADER.unpack_from(data, at)
+            payload = data[at + _HEADER.size : at + length]
+            at += (length + 3) & ~3
+            if answered == _ERROR:
+                code = -struct.unpack_from("=i", payload)[0]
+                if code and code not in _GONE:
+                    raise EmulationError(f"the kernel refused a netlink request: {os.strerror(code)}")
+                return answers
+            if answered == _DONE:
+                return answers
+            answers.append(payload)
+        if not flags & (_DUMP | _ACK):
+            return answers
