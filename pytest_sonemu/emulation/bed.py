@@ -14,6 +14,7 @@ from pytest_sonemu.emulation.containers import Containers
 from pytest_sonemu.emulation.fabric import Fabric
 from pytest_sonemu.emulation.instance import PARALLEL, Instance
 from pytest_sonemu.emulation.protocol import Applied, BedEvent, BedState, Boot, PastCounters
+from pytest_sonemu.emulation.shaping import Shaping
 from pytest_sonemu.emulation.spawning import SpawnedProcesses
 from pytest_sonemu.emulation.transcript import Transcript
 from pytest_sonemu.errors import EmulationError, NotFoundError

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from pytest_sonemu.emulation import counters, namespaces, offload, processes
 from pytest_sonemu.emulation.containers import Containers
+from pytest_sonemu.emulation.cuts import Cuts
+from pytest_sonemu.emulation.fabric import Fabric, present
 from pytest_sonemu.emulation.protocol import BedEvent, Cut, InstanceState, VnfVerb
 from pytest_sonemu.emulation.running import RunningEndpoint, RunningVnf
 from pytest_sonemu.emulation.shaping import Shaping

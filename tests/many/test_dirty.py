@@ -15,7 +15,7 @@ from pytest_sonemu.handles.netlink import read_routes, route_socket
 from pytest_sonemu.handles.network_state import network_state
 from pytest_sonemu.handles.service import Service
 from tests.support.machine import wait
-from tests.support.static_image import static_image
+from tests.support.static_program import static_image
 
 NETWORK = NetworkService.of(
     "shared",

@@ -27,7 +27,9 @@ Steps = tuple[str | int, ...]
 
 # What the published schemas require, by the path of the key; `*` is any item of a list.
 REQUIRED = {
-    "manifest": "vendor name version descriptor_version package_content/*/name package_content/*/content-type",
+    "manifest": (
+        "vendor name version descriptor_version package_content/*/name package_content/*/content-type"
+    ),
     "nsd": (
         "vendor name version network_functions/*/vnf_id network_functions/*/vnf_name"
         " network_functions/*/vnf_vendor network_functions/*/vnf_version connection_points/*/id"
