@@ -22,7 +22,6 @@ from pytest_sonemu.handles.results import Direction, one_line
 from pytest_sonemu.handles.sightings import label
 from pytest_sonemu.handles.targets import find_spot
 from pytest_sonemu.handles.wire import wire_frames, with_tag
-from pytest_sonemu.planning.names import outer_index
 from pytest_sonemu.planning.plan import Address, DeploymentPlan, EndpointPlan, LinkPlan
 
 if TYPE_CHECKING:
@@ -273,10 +272,6 @@ class Capture:
     def _look(self) -> None:
         """Learn which interface of the fabric has which number now."""
         posts = {post.outer: post for post in self._posts()}
-        for outer, post in posts.items():  # those of a VNF too that is not running now
-            planned = outer_index(outer)
-            if planned is not None:
-                self._known[planned] = post
         with closing(route_socket(self._bed.client, None, None)) as sock:
             for link in read_links(sock):
                 self._newest = max(self._newest, link.index)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
-from pytest_sonemu.planning.names import outer_index, sink_ends
+from pytest_sonemu.planning.names import sink_ends
 from pytest_sonemu.planning.plan import (
     BarrierPlan,
     DeploymentPlan,
@@ -191,10 +191,8 @@ def instance_removal(number: int) -> tuple[str, ...]:
 
 
 def _pair(interface: InterfacePlan, namespace: str, group: int) -> str:
-    number = outer_index(interface.outer)
-    index = f" index {number}" if number is not None else ""
     return (
-        f"link add {interface.outer}{index} mtu {OUTER_MTU} group {group} type veth"
+        f"link add {interface.outer} mtu {OUTER_MTU} group {group} type veth"
         f" peer name {interface.name} address {interface.mac} mtu {interface.mtu} netns {namespace}"
     )
 

@@ -89,18 +89,6 @@ def outer_end(number: int, index: int) -> str:
     return _fabric_name("v", number, index)
 
 
-def outer_index(name: str) -> int | None:
-    """The interface index of an outer end, which it has again after a restart; None for any other name.
-
-    They count from 10,001, where no endpoint's own do: an interface with the same index as the other
-    end of its pair is taken for one without, and the kernel tells of its carrier a second late.
-    """
-    number, _, index = name[1:].partition(".")
-    if name[:1] != "v" or not number.isdigit() or not index.isdigit():
-        return None
-    return int(number) * 10_000 + int(index)
-
-
 def sink_ends(number: int) -> tuple[str, str]:
     """The pair into which the frames of an instance's links go that are cut; nobody is at its second end."""
     name = _fabric_name("k", number, 0)

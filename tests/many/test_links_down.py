@@ -169,7 +169,7 @@ def test_the_undo_of_a_block_brings_up_what_is_down(service: Service) -> None:
 
 
 def test_a_link_is_back_at_once(service: Service) -> None:
-    """The kernel may tell a carrier's return a second late where it takes an interface for a plain one."""
+    """Who asked for a neighbour in vain would ask again only after a second."""
     for sap, target in (("input", "fw:input"), ("x", "y"), ("near", "far")):
         interface = service.sap(sap).interface(sap)
         for _ in range(3):
