@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_sonemu.handles.testbed import TestBed
     from pytest_sonemu.sharing.session import Sharing
 
-_OPTIONS = ("sonemu_set", "sonemu_keep", "sonemu_missing", "sonemu_scope")
+_OPTIONS = ("sonemu_set", "sonemu_keep", "sonemu_missing", "sonemu_scope", "sonemu_artifacts")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,6 +49,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="show the settings of the run and of each test with their origin, and exit",
     )
+    group.addoption(
+        "--sonemu-artifacts",
+        metavar="WHEN",
+        help="write logs, plan, picture and transcript of a test: never, on-failure (default), always",
+    )
+    group.addoption(
+        "--sonemu-artifacts-dir",
+        metavar="FOLDER",
+        help="where to (default: sonemu-artifacts in the rootdir)",
+    )
+    parser.addini("sonemu_artifacts", "as --sonemu-artifacts", default="")
+    parser.addini("sonemu_artifacts_dir", "as --sonemu-artifacts-dir", default="")
     parser.addini(
         "sonemu_set", "settings, one KEY=VALUE a line, below all marks", type="linelist", default=[]
     )
@@ -136,10 +148,21 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if (sharing := _sharing_if_used(item.config)) is not None:
-        from pytest_sonemu.sharing.reporting import complete
+        from pytest_sonemu.reports import failing
+        from pytest_sonemu.sharing import reporting
 
-        complete(report, item, call, str(sharing.run.keep.value))
+        reporting.complete(report, item, call)
+        failing.complete(report, item, call, sharing)
     return report
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    modules = (type(left).__module__, type(right).__module__)
+    if not any(module.startswith("pytest_sonemu.") for module in modules):
+        return None
+    from pytest_sonemu.reports.comparing import explain
+
+    return explain(op, left, right)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -50,6 +50,7 @@ class BedCore:
         self._recorders: Recorders | None = None
         self.golden = GoldenFiles()
         self.journal = Journal()
+        self.docker_version: str | None = None
         # An exec costs a core 61 ms: twenty health commands at once would keep the others from starting.
         self.health_slots = threading.Semaphore(2)
 
@@ -111,6 +112,11 @@ class BedCore:
                     self._instances[name] = InstanceCore(self, state.plan, ServiceOptions())
             return [self._instances[name] for name in states]
 
+    def known_instances(self) -> list[InstanceCore]:
+        """The instances that this process has started or looked at, without asking the keeper."""
+        with self._lock:
+            return list(self._instances.values())
+
     def instance(self, name: str) -> InstanceCore:
         """One instance by its name or uuid. Raises NotFoundError."""
         with self._lock:
@@ -124,9 +130,7 @@ class BedCore:
 
     def settle(self) -> None:
         """After a test: see to every instance that this process has to do with."""
-        with self._lock:
-            known = list(self._instances.values())
-        for instance in known:
+        for instance in self.known_instances():
             instance.settle()
 
     def close(self) -> None:
@@ -152,9 +156,12 @@ class InstanceCore:
     options: ServiceOptions
     package: Path | None = None
     origin: str | None = None
+    digest: str | None = None
     dirty: str | None = None
     stopped: bool = field(default=False)
     changes: Changes = field(init=False)
+    # What a failing test is told of VNFs whose readiness was only guessed.
+    guesses: dict[str, str] = field(default_factory=dict)
     # VNFs that a test has stopped: what is to be called when they are up and ready again.
     absences: dict[str, Callable[[], None]] = field(default_factory=dict)
 

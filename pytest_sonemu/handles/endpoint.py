@@ -7,6 +7,7 @@ needs a tool for it.
 from __future__ import annotations
 
 import socket as sockets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pytest_sonemu.errors import NotFoundError, ProbeError
 from pytest_sonemu.handles.core import InstanceCore
-from pytest_sonemu.handles.results import CommandResult, ConnectResult, Interface, PingResult
+from pytest_sonemu.handles.results import CommandResult, ConnectResult, Interface, PingResult, one_line
 from pytest_sonemu.handles.targets import Place, find_spot, find_target
 from pytest_sonemu.handles.undo import UndoStack
 from pytest_sonemu.planning.plan import EndpointPlan, InterfacePlan
@@ -108,7 +109,7 @@ class Endpoint:
         """
         from pytest_sonemu.handles.ping import ping
 
-        return ping(
+        result = ping(
             self._core.bed.client,
             self._core.plan,
             self._source(interface),
@@ -118,6 +119,8 @@ class Endpoint:
             size=size,
             timeout=timeout,
         )
+        self._core.bed.journal.note("probe", repr(result), self.id, failed=not result.received)
+        return result
 
     def connect(
         self,
@@ -138,7 +141,7 @@ class Endpoint:
         from pytest_sonemu.handles.connect import connect
 
         bed = self._core.bed
-        return connect(
+        result = connect(
             bed.client,
             bed.observer,
             self._core.plan,
@@ -149,6 +152,9 @@ class Endpoint:
             listen=listen,
             timeout=timeout,
         )
+        blame = result.lost_at or result.path.ended_at or ""
+        bed.journal.note("probe", repr(result), self.id, failed=bool(blame), blame=blame)
+        return result
 
     def capture(self, interface: str | None = None, filter: str = "") -> Capture:  # noqa: A002
         """Every frame at one interface, or at all of them, from the beginning of a `with` block to its end.
@@ -182,8 +188,17 @@ class Endpoint:
         """
         if not urlsplit(url).scheme:
             url = f"http://{url}"
+        began = time.monotonic()
+        journal = self._core.bed.journal
         with self._session() as once:
-            return once.request(method, url, timeout=timeout, **arguments)
+            try:
+                response = once.request(method, url, timeout=timeout, **arguments)
+            except OSError as error:  # requests' errors are of that kind
+                journal.note("probe", f"{method} {url}: {one_line(str(error))}", self.id, failed=True)
+                raise
+        taken = time.monotonic() - began
+        journal.note("probe", f"{method} {url} answered {response.status_code} after {taken:.3f} s", self.id)
+        return response
 
     def socket(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -17,13 +16,17 @@ LONGEST = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened at `time` (seconds since the epoch); `failed` tells that it went wrong."""
+    """Something that happened at `time` (seconds since the epoch); `failed` tells that it went wrong.
+
+    `blame` is where: an endpoint ("fw"), a connection point ("fw:input") or a virtual link ("link-1").
+    """
 
     time: float
     kind: Kind
     text: str
     place: str = ""
     failed: bool = False
+    blame: str = ""
 
 
 class Journal:
@@ -33,20 +36,10 @@ class Journal:
     """
 
     def __init__(self) -> None:
-        self._events: deque[tuple[int, Event]] = deque(maxlen=LONGEST)
-        self._count = 0
-        self._lock = threading.Lock()
+        self._events: deque[Event] = deque(maxlen=LONGEST)
 
-    @property
-    def mark(self) -> int:
-        """A place in the journal, for `since`."""
-        return self._count
-
-    def note(self, kind: Kind, text: str, place: str = "", *, failed: bool = False) -> None:
-        event = Event(time.time(), kind, text, place, failed)
-        with self._lock:
-            self._count += 1
-            self._events.append((self._count, event))
+    def note(self, kind: Kind, text: str, place: str = "", *, failed: bool = False, blame: str = "") -> None:
+        self._events.append(Event(time.time(), kind, text, place, failed, blame))
 
     @contextmanager
     def noting(self, kind: Kind, text: str, place: str = "") -> Iterator[None]:
@@ -59,7 +52,6 @@ class Journal:
             raise
         self.note(kind, text, place)
 
-    def since(self, mark: int) -> tuple[Event, ...]:
-        """What was noted after a mark, and is still there."""
-        with self._lock:
-            return tuple(event for number, event in self._events if number > mark)
+    def since(self, moment: float) -> tuple[Event, ...]:
+        """What was noted since a time (seconds since the epoch), and is still there."""
+        return tuple(event for event in self._events.copy() if event.time >= moment)

@@ -6,7 +6,9 @@ or routing daemons make, neighbour entries that are not permanent.
 
 from __future__ import annotations
 
+import socket
 import struct
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,11 +20,14 @@ from pytest_sonemu.handles.netlink import (
     dump,
     read_addresses,
     read_links,
-    read_routes,
     route_socket,
 )
 
-_GETNEIGH, _GETRULE, _GETQDISC, _GETNETCONF = 30, 34, 38, 82
+_GETROUTE, _GETNEIGH, _GETRULE, _GETQDISC, _GETNETCONF = 26, 30, 34, 38, 82
+_ROUTE = struct.Struct("=BBBBBBBBI")
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_CACHE, _RTA_TABLE = 1, 4, 5, 6, 12, 15
+_RTA_SHOWN = frozenset({_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_CACHE, _RTA_TABLE})
+_ROUTE_KINDS = {1: "route", 6: "blackhole route", 7: "unreachable route", 8: "prohibited route"}
 _NEIGHBOUR, _RULE = struct.Struct("=BxxxiHBB"), struct.Struct("=BBBBBBBBI")
 _QDISC, _NETCONF = struct.Struct("=BxxxiIII"), struct.Struct("=Bxxx")
 _PERMANENT = 0x80
@@ -46,20 +51,17 @@ def network_state(factory: SocketFactory, instance: str, endpoint: str) -> State
         for entry in read_addresses(sock):
             if not entry.address.ip.is_link_local:
                 state[f"address {entry.address} on {names.get(entry.index, '?')}"] += 1
-        for route in read_routes(sock):
-            if route.protocol in _BY_HAND:
-                via = f" via {route.gateway}" if route.gateway else ""
-                out = f" out of {names.get(route.index, '?')}" if route.index else ""
-                state[f"route {route.destination}{via}{out} metric {route.metric} table {route.table}"] += 1
         messages = {
             kind: dump(sock, kind, body)
             for kind, body in (
+                (_GETROUTE, _ROUTE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)),
                 (_GETRULE, _RULE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)),
                 (_GETNEIGH, _NEIGHBOUR.pack(0, 0, 0, 0, 0)),
                 (_GETQDISC, _QDISC.pack(0, 0, 0, 0, 0)),
                 (_GETNETCONF, _NETCONF.pack(0)),
             )
         }
+    state.update(_routes(messages[_GETROUTE], names))
     state.update(f"rule {text}" for text in map(_rule, messages[_GETRULE]))
     state.update(_neighbours(messages[_GETNEIGH], names))
     state.update(_qdiscs(messages[_GETQDISC], names))
@@ -67,12 +69,34 @@ def network_state(factory: SocketFactory, instance: str, endpoint: str) -> State
     return state
 
 
+def _routes(messages: list[bytes], names: dict[int, str]) -> Iterator[str]:
+    for message in messages:
+        family, length, _, _, _, protocol, _, kind, _ = _ROUTE.unpack_from(message)
+        if protocol not in _BY_HAND or family not in (socket.AF_INET, socket.AF_INET6):
+            continue
+        values = dict(attributes(message[_ROUTE.size :]))
+        target = values.get(_RTA_DST, bytes(4 if family == socket.AF_INET else 16))
+        words = [_ROUTE_KINDS.get(kind, f"kind {kind}"), f"{ip_address(target)}/{length}"]
+        if _RTA_GATEWAY in values:
+            words.append(f"via {ip_address(values[_RTA_GATEWAY])}")
+        if _RTA_OIF in values:
+            words.append(f"out of {names.get(_number(values[_RTA_OIF]), '?')}")
+        words.append(f"metric {_number(values.get(_RTA_PRIORITY, b''))} table {_number(values[_RTA_TABLE])}")
+        # Next hops, preferred sources, MTUs: as the kernel writes them.
+        words += [f"({key}: {value.hex()})" for key, value in values.items() if key not in _RTA_SHOWN]
+        yield " ".join(filter(None, words))
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value, sys.byteorder)
+
+
 def _rule(message: bytes) -> str:
     family, to_length, from_length, *_rest, action, _flags = _RULE.unpack_from(message)
     values = dict(attributes(message[_RULE.size :]))
 
     def number(kind: int) -> int:
-        return int.from_bytes(values.get(kind, b""), "little")
+        return _number(values.get(kind, b""))
 
     def prefix(kind: int, length: int) -> str:
         return f"{ip_address(values[kind])}/{length}" if kind in values else "all"

@@ -30,6 +30,7 @@ class Wanted:
     options: ServiceOptions
     path: Path | None = None
     files: Mapping[str, bytes] | None = None
+    digest: str | None = None
 
     def image_requests(self, topology: Topology) -> list[ImageRequest]:
         """What each unit needs an image for, keyed as the plan wants them."""
@@ -80,7 +81,7 @@ def wanted(package: str | Path | NetworkService | Package, options: Mapping[str,
         return str(places.get(path, package.path))
 
     own = beside(parse_service_options(package.sonemu, where, also=OTHER_KEYS), package.path)
-    return Wanted(package.service, merge(own, given), package.path, package.files)
+    return Wanted(package.service, merge(own, given), package.path, package.files, package.digest)
 
 
 def beside(options: ServiceOptions, package: Path) -> ServiceOptions:
@@ -129,7 +130,7 @@ def start(
         say,
     )
     options = flatten(wish.service, wish.options).options
-    core = InstanceCore(bed, plan, options, wish.path, wish.service.origin)
+    core = InstanceCore(bed, plan, options, wish.path, wish.service.origin, wish.digest)
     bed.add(core)
     try:
         wait_until_ready(core)

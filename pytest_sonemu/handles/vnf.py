@@ -12,6 +12,7 @@ from pytest_sonemu.handles.files import Files
 from pytest_sonemu.handles.life import Life
 from pytest_sonemu.handles.undo import UndoStack
 from pytest_sonemu.handles.usage import Groups, Limits, Usage
+from pytest_sonemu.handles.waiting import Readiness
 from pytest_sonemu.planning.plan import EndpointPlan
 
 
@@ -64,10 +65,10 @@ class Vnf(Life, Commands, Files):
         self._undo.push(put_back, f"{self.id}: {name}={before}")
         return client.read_sysctl(instance, self.id, name)
 
-    def _wait(self, conditions: Sequence[object], timeout: float, hint: str = "") -> None:
+    def _wait(self, conditions: Sequence[object], timeout: float, hint: str = "") -> Readiness:
         from pytest_sonemu.handles.readiness import wait_for
 
-        wait_for(self, self._core, self._container_plan, conditions, timeout, hint)
+        return wait_for(self, self._core, self._container_plan, conditions, timeout, hint)
 
 
 class VnfOfUnits(Vnf):

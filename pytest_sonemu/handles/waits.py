@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from pytest_sonemu.handles.container import ContainerEndpoint
 from pytest_sonemu.handles.logs import LogLine, container_lines, entry_lines
-from pytest_sonemu.handles.waiting import Condition, State, wait_until
+from pytest_sonemu.handles.waiting import Condition, Readiness, State, wait_until
 
 
 class Waits(ContainerEndpoint):
@@ -74,14 +74,16 @@ class Waits(ContainerEndpoint):
     def wait_ready(self, *, timeout: float | None = None) -> None:
         """Return when the VNF is ready, as its options or its image say. Raises NotReadyError."""
         options = self._core.options.vnf(self.id)
-        self._wait(options.ready, options.ready_timeout if timeout is None else timeout)
+        readiness = self._wait(options.ready, options.ready_timeout if timeout is None else timeout)
+        if readiness.guessed:
+            self._core.guesses[self.id] = readiness.note(self.id)
 
     # -- behind it --------------------------------------------------------------------------------
 
     def _log_since(self, since: float) -> list[str]:
         return [line.text for line in self.log_lines(since)]
 
-    def _wait(self, conditions: Sequence[object], timeout: float, hint: str = "") -> None:
+    def _wait(self, conditions: Sequence[object], timeout: float, hint: str = "") -> Readiness:
         raise NotImplementedError
 
 

@@ -63,6 +63,11 @@ class Pool:
     def __iter__(self) -> Iterator[Held]:
         return iter([*self._held.values()])
 
+    @property
+    def apart(self) -> tuple[Held, ...]:
+        """The beds that factories hold for their own fixtures; `first_user` is the node they are for."""
+        return tuple(self._apart)
+
     def get(self, ask: Ask, user: str) -> Held:
         """The shared bed for `ask`, started now if nobody has yet.
 

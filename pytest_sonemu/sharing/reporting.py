@@ -28,16 +28,13 @@ def failed(node: pytest.Item | pytest.Collector, fixture: str | None = None) -> 
     return fixture in node.stash.get(FAILED_FIXTURES, ())
 
 
-def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None], keep: str) -> None:
-    """Note a failure, and write the `sonemu` sections."""
+def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Note a failure, and write what was noted of the test's end."""
     if report.failed:
         item.stash[FAILED] = True
         for node in item.listchain():
             node.stash.setdefault(FAILED_FIXTURES, set()).update(getattr(item, "fixturenames", ()))
         _shorten(report, item, call)
-    held = item.stash.get(HELD, [])
-    if report.failed and report.when != "teardown" and held:
-        report.sections.append(("sonemu", "\n".join(line for each in held for line in story(each, keep))))
     if report.when == "teardown" and (notes := item.stash.get(NOTES, [])):
         report.sections.append(("sonemu teardown", "\n".join(notes)))
 
@@ -49,7 +46,7 @@ def story(held: Held, keep: str) -> list[str]:
     lines = [f"bed {held.bed.name} on {shown(held.ask.topology)}{since}"]
     if held.service is not None:
         lines.append(f"instance {held.service.id} of {shown(held.ask.package)}")
-    lines.append(f"artefacts: {held.bed.run_dir}")
+    lines.append(f"its folder: {held.bed.run_dir}")
     if keep != "never":
         lines.append(
             f"kept for 2 hours as it is: TestBed.attach({held.bed.name!r}), `sonemu ps`, `sonemu clean`"

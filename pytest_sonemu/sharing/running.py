@@ -7,6 +7,7 @@ import pytest
 from pytest_sonemu.errors import SettingsError
 from pytest_sonemu.sharing.session import Sharing
 from pytest_sonemu.sharing.settings import (
+    ARTIFACTS,
     KEEPS,
     MISSINGS,
     SCOPES,
@@ -50,6 +51,7 @@ def describe_run(run: RunSettings) -> list[str]:
         ("keep",): run.keep,
         ("missing",): run.missing,
         ("scope",): run.scope,
+        ("artifacts",): run.artifacts,
     }
     for layer in (run.ini, run.command_line):
         rows.update({path: Setting(value, layer.origin) for path, value in layer.leaves.items()})
@@ -72,6 +74,7 @@ def _read(config: pytest.Config) -> RunSettings:
         keep=_choice(config, "keep", KEEPS, ini_file),
         missing=_choice(config, "missing", MISSINGS, ini_file),
         scope=_choice(config, "scope", SCOPES, ini_file),
+        artifacts=_choice(config, "artifacts", ARTIFACTS, ini_file),
         command_line=parse_set(entries, "command line", invocation) if entries else empty,
         ini=parse_set(config.getini("sonemu_set"), ini_file, beside_ini),
     )

@@ -21,6 +21,7 @@ Missing = Literal["error", "skip"]
 SCOPES: tuple[str, ...] = get_args(Scope)
 KEEPS: tuple[str, ...] = get_args(Keep)
 MISSINGS: tuple[str, ...] = get_args(Missing)
+ARTIFACTS: tuple[str, ...] = ("never", "on-failure", "always")
 
 Path_ = tuple[str, ...]
 
@@ -55,6 +56,7 @@ class RunSettings:
     keep: Setting = Setting("never", "default")
     missing: Setting = Setting("error", "default")
     scope: Setting = Setting("session", "default")
+    artifacts: Setting = Setting("on-failure", "default")
     command_line: Layer = Layer("command line", {})
     ini: Layer = Layer("ini", {})
 

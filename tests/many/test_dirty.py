@@ -73,6 +73,7 @@ def test_commands_that_leave_nothing_keep_it_clean(service: Service, command: st
 CHANGES = {
     "ip addr add 192.0.2.1/24 dev output": "+ address 192.0.2.1/24 on output",
     "ip route add 192.0.2.0/24 via 10.30.0.2": "+ route 192.0.2.0/24 via 10.30.0.2 out of output",
+    "ip route add blackhole 192.0.2.7": "+ blackhole route 192.0.2.7/32",
     "ip rule add to 192.0.2.1 table 77": "+ rule (IPv4)",
     "ip link set output mtu 1400": "+ interface output up, mtu 1400",
     "ip neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev output nud permanent": "+ neighbour 192.0.2.9",

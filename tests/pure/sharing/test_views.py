@@ -89,7 +89,7 @@ def test_a_failing_test_tells_of_its_bed(pytester: pytest.Pytester, run: Run, wo
             "*- sonemu -*",
             "bed bed1 on two.yml, shared in the session since test_it.py::test_a",
             "instance fw-1 of fw.son",
-            "artefacts: /run/sonemu/0/bed1",
+            "its folder: /run/sonemu/0/bed1",
         ]
     )
     assert world.of("keep") == []

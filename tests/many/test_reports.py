@@ -1,0 +1,182 @@
+"""A failing run as a person sees it: the story, what is shared, the papers, and no secret anywhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+SECRET = "Zx9!quite\"secret'word"
+
+SUITE = """
+import subprocess
+import pytest
+from pytest_sonemu import NetworkFunction, NetworkService
+
+CHAIN = NetworkService.chain(
+    "input", NetworkFunction("fw", image="sonemu/vnf-base"), NetworkFunction("web", image="sonemu/vnf-base",
+    interfaces=["data"], command=["python3", "-m", "http.server", "--bind", "0.0.0.0", "80"]))
+pytestmark = pytest.mark.sonemu(
+    package=CHAIN, vnfs={"fw": {"secrets": {"TOKEN": %r}}, "web": {"ready": ["80"]}})
+
+def test_first_and_well(service):
+    assert service.sap("input").http("http://web/").ok
+
+def test_that_fails(service):
+    fw = service.vnf("fw")
+    chain = "'{ type filter hook forward priority 0; policy drop; }'"
+    fw.exec(f"nft add table ip t; nft add chain ip t c {chain}")
+    for _ in range(5):
+        service.vnf("web").exec("echo same > /proc/1/fd/1")
+    print(fw.exec("echo $TOKEN").stdout)
+    result = service.connect("input", "web", tcp=80, timeout=0.5)
+    assert (result.outcome, fw.exec("echo $TOKEN").stdout) == ("open", "")
+
+def test_that_breaks_a_vnf(service):
+    service.vnf("web").container.kill()
+    service.vnf("fw").wait_until(lambda fw: service.vnf("web").state.phase == "exited", timeout=5)
+
+def test_with_another_instance(service):
+    assert service.connect("input", "web", tcp=80).outcome == "open"
+
+def test_stats_are_compared(service):
+    before = service.vnf("fw").interface("input").stats
+    service.ping("input", "fw:input", count=2)
+    assert service.vnf("fw").interface("input").stats == before
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    folder: Path
+    output: str
+    junit: ET.Element
+
+    def failure(self, test: str) -> str:
+        """What the terminal says below the failure of a test."""
+        found = re.search(rf"^_+ {test} _+$(.*?)^(?:_+ \w|=+ )", self.output, re.MULTILINE | re.DOTALL)
+        assert found, self.output
+        return found[1]
+
+    def section(self, test: str, name: str) -> list[str]:
+        found = re.search(rf"^-+ {name} -+$\n(.*?)(?=^-+ |\Z)", self.failure(test), re.MULTILINE | re.DOTALL)
+        assert found, self.failure(test)
+        return found[1].splitlines()
+
+    def case(self, test: str) -> ET.Element:
+        (found,) = (case for case in self.junit.iter("testcase") if case.get("name") == test)
+        return found
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "test_suite.py").write_text(SUITE % SECRET)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    options = ["-p", "no:cacheprovider", "--junitxml=junit.xml", "-q", "-rA"]
+    if find_spec("pytest_html") is not None:
+        options += ["--html=report.html", "--self-contained-html"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "test_suite.py"],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    assert "2 failed, 3 passed" in output, output
+    return Run(folder, output, ET.parse(folder / "junit.xml").getroot())
+
+
+def test_the_story_is_told_by_the_clock(run: Run) -> None:
+    began, *lines = run.section("test_that_fails", "sonemu: what happened")
+    assert re.fullmatch(r"began at \d\d:\d\d:\d\d\.\d{3}", began)
+    assert len(lines) < 40
+    times = [float(line.split()[0]) for line in lines]
+    assert times == sorted(times)
+    told = "\n".join(lines)
+    assert re.search(r"did +fw: exec `nft add table ip t; .*ended with 0 after", told)
+    assert re.search(r"! probe +input: <dropped: tcp input -> web .*fw", told)
+    assert re.search(r"log +web: same \(5 times\)", told) or told.count("log    web: same") == 5
+
+
+def test_what_is_shared_and_how_to_run_it_again(run: Run) -> None:
+    lines = run.section("test_that_fails", "sonemu")
+    told = "\n".join(lines)
+    assert re.search(
+        r"^bed \S+ on one PoP, shared in the session since test_suite.py::test_first_and_well$", told, re.M
+    )
+    assert "run it again: pytest test_suite.py::test_that_fails --sonemu-keep=on-failure" in lines
+    assert "artifacts: sonemu-artifacts/test_suite.py-test_that_fails" in lines
+
+
+def test_what_was_undone_and_what_was_not_is_told(run: Run) -> None:
+    (line,) = run.section("test_that_fails", "sonemu teardown")
+    assert re.match(
+        r"chain is not as it was before this test \(fw: \+ rules: table ip t.*\); the next test gets", line
+    )
+    assert "chain is dirty" in "\n".join(run.section("test_that_fails", "sonemu teardown: undone"))
+
+
+def test_a_vnf_that_ended_is_named_in_the_report_of_its_test_and_the_next_has_another(run: Run) -> None:
+    notes = [each.get("value") or "" for each in run.case("test_that_breaks_a_vnf").iter("property")]
+    assert any("web has ended with 137" in note and "the next test gets another" in note for note in notes)
+
+
+def test_junit_and_html_have_the_same(run: Run) -> None:
+    (failure,) = run.case("test_that_fails").iter("failure")
+    told = "\n".join(run.section("test_that_fails", "sonemu: what happened"))
+    assert told in (failure.text or "")
+    assert "run it again: pytest" in (failure.text or "")
+    report = run.folder / "report.html"
+    if report.exists():
+        assert "sonemu: what happened" in report.read_text()
+
+
+def test_machines_are_told_what_a_test_ran_on(run: Run) -> None:
+    found = {
+        each.get("name"): each.get("value") or "" for each in run.case("test_first_and_well").iter("property")
+    }
+    assert found["sonemu_image"].startswith(("fw=sonemu/vnf-base sha256:", "web=sonemu/vnf-base sha256:"))
+    assert re.match(r"\d+\.\d+", found["sonemu_kernel"])
+    assert re.match(r"\d+\.\d+", found["sonemu_docker"])
+    assert (found["sonemu_instance"], found["sonemu_topology"]) == ("chain", "one PoP")
+
+
+def test_the_papers_of_a_failure_are_kept(run: Run) -> None:
+    folder = run.folder / "sonemu-artifacts" / "test_suite.py-test_that_fails"
+    assert {"chain.plan.txt", "chain.svg", "story.txt", "transcript.log"} <= {
+        p.name for p in folder.iterdir()
+    }
+    assert (folder / "logs" / "web.log").read_text().count(" same\n") == 5
+    picture = ET.parse(folder / "chain.svg").getroot()
+    failed = [each.get("id") for each in picture.iter() if each.get("class") == "failed"]
+    assert failed == ["fw"]
+    assert "ip -batch" in (folder / "transcript.log").read_text()
+    others = {path.name for path in (run.folder / "sonemu-artifacts").iterdir()}
+    assert others == {".gitignore", "test_suite.py-test_that_fails", "test_suite.py-test_stats_are_compared"}
+
+
+def test_no_secret_is_anywhere(run: Run) -> None:
+    assert SECRET.encode() not in (run.folder / "junit.xml").read_bytes()
+    texts = {path: path.read_text(errors="replace") for path in run.folder.rglob("*") if path.is_file()}
+    texts[Path("output")] = run.output
+    for path, text in texts.items():
+        if path.name != "test_suite.py":
+            for part in ("quite", "cret'", "cret\\'", "word\\n"):
+                assert part not in text, (path, part)
+    assert "***" in run.output
+
+
+def test_results_that_differ_are_compared_figure_by_figure(run: Run) -> None:
+    told = run.failure("test_stats_are_compared")
+    assert "InterfaceStats == InterfaceStats" in told
+    assert re.search(r"rx_packets: \d+ != \d+ \(\+\d\)", told)
