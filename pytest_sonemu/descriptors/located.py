@@ -139,13 +139,25 @@ def load(
     return None
 
 
+def without_lines(node: Node) -> None:
+    """Takes the lines from all places in a document that nobody wrote."""
+    node.line = node.column = 0
+    node.keys = dict.fromkeys(node.keys, (0, 0))
+    children = node.value.values() if isinstance(node.value, dict) else node.value
+    for child in children if isinstance(node.value, (dict, list)) else ():
+        without_lines(child)
+
+
 def load_member(files: PackageFiles, member: str, findings: Findings, rule: str) -> Node | None:
     """As `load`, for a descriptor in a package; one that is too large is not even unpacked."""
     shown = files.name_of(member)
     if files.size(member) > MAX_BYTES:
         too_large(files.size(member), shown, findings, rule)
         return None
-    return load(files[member], shown, findings, rule=rule, refuse="sonemu_yaml")
+    node = load(files[member], shown, findings, rule=rule, refuse="sonemu_yaml")
+    if node is not None and member in files.made:
+        without_lines(node)
+    return node
 
 
 def too_large(size: int, file: str, findings: Findings, rule: str) -> None:

@@ -67,7 +67,7 @@ def read_nsd(section: Section, reader: FunctionReader, findings: Findings, origi
         functions=tuple(functions.by_id.values()),
         saps=tuple(saps.values()),
         links=tuple(links),
-        paths=tuple(read_paths(section, read, functions.by_id, resolver.find, findings)),
+        paths=tuple(read_paths(section, read, functions.by_id, resolver.find, resolver.near, findings)),
         vendor=section.text("vendor", "ns_group") or "",
         version=section.text("version", "ns_version") or "",
         origin=origin,

@@ -19,22 +19,28 @@ def read_paths(
     read: LinksRead,
     functions: Mapping[str, NetworkFunction],
     find: Find,
+    near: Callable[[str], str],
     findings: Findings,
 ) -> Iterator[ForwardingPath]:
-    """The paths of all forwarding graphs, each sorted by position."""
-    yield from _Graphs(read, functions, find, findings).paths(section)
+    """The paths of all forwarding graphs, each sorted by position; `near` makes a hint of a slip."""
+    yield from _Graphs(read, functions, find, near, findings).paths(section)
 
 
 class _Graphs:
     def __init__(
-        self, read: LinksRead, functions: Mapping[str, NetworkFunction], find: Find, findings: Findings
+        self,
+        read: LinksRead,
+        functions: Mapping[str, NetworkFunction],
+        find: Find,
+        near: Callable[[str], str],
+        findings: Findings,
     ) -> None:
-        self._read, self._functions, self._find, self._findings = read, functions, find, findings
+        self._read, self._functions, self._findings = read, functions, findings
+        self._find, self._near = find, near
         self._links_of: dict[Reference, set[str]] = {}
         for link in read.links:
             for end in link.references:
                 self._links_of.setdefault(end, set()).add(link.id)
-        self._references: list[str] | None = None
 
     def paths(self, section: Section) -> Iterator[ForwardingPath]:
         graphs = section.sections("forwarding_graphs", "a forwarding graph", level="warning", shape=_BAD)
@@ -128,13 +134,6 @@ class _Graphs:
             return None
         stations.sort(key=lambda station: station[0])
         return ForwardingPath(path_id, tuple(reference for _, reference in stations), path.place)
-
-    def _near(self, text: str) -> str:
-        if self._references is None:
-            vnfs = self._functions.items()
-            self._references = [f"{vnf}:{point}" for vnf, function in vnfs for point in function.interfaces]
-            self._references += [str(end) for end in self._links_of if end.function is None]
-        return self._findings.near(text, self._references)
 
     def _check_path(self, path: ForwardingPath) -> None:
         """Stations come in pairs: 1 and 2 are the ends of a link, 2 and 3 the way through a VNF, and so on.

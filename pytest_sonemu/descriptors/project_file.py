@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from pytest_sonemu.descriptors.archive import NAPDS, TOSCA, bad_name
+from pytest_sonemu.descriptors.archive import NAPDS, TOSCA, bad_name, ignored
 from pytest_sonemu.descriptors.findings import Findings
 from pytest_sonemu.descriptors.schema_common import LOWER, TEXT, TEXTS, VERSION
 from pytest_sonemu.descriptors.section import Section
@@ -30,6 +30,7 @@ PROJECT_SHAPE = Table(
         "maintainer": TEXT,
         "catalogues": Anything(),
         "publish_to": Anything(),
+        "uuid": TEXT,
         "name": TEXT,
         "vendor": TEXT,
         "files": Items(
@@ -79,28 +80,32 @@ def tango_members(
         if problem is not None:
             findings.error(BAD_PROJECT, f"the file '{path}' {problem}", entry.place_of("path"))
             continue
-        if not source.is_file():
+        if not source.is_file() and not source.is_dir():
             names = [str(file.relative_to(root)) for file in sorted(root.glob("*/*"))]
             say = findings.error if kind.startswith("application/vnd.5gtango.") else findings.warning
             message = f"'{path}' is not in the project"
             say(BAD_PROJECT, message, entry.place_of("path"), findings.near(name, names))
             continue
-        put(name, source)
-        digest = hashlib.sha256(source.read_bytes()).hexdigest()
         tags = {
             key: [node.text for node in entry.items(key, level="warning")]
             for key in ("tags", "testing_tags")
             if entry.node_of(key) is not None
         }
-        item = {"source": name, "algorithm": "SHA-256", "hash": digest, "content-type": kind}
-        content.append({**item, **tags})
+        inside = sorted(source.rglob("*")) if source.is_dir() else [source]
+        for file in inside:
+            member = file.relative_to(root).as_posix()
+            if file.is_file() and not ignored(member):
+                put(member, file)
+                digest = hashlib.sha256(file.read_bytes()).hexdigest()
+                item = {"source": member, "algorithm": "SHA-256", "hash": digest, "content-type": kind}
+                content.append({**item, **tags})
     texts = package_texts(project)
     napd: dict[str, object] = {
         "descriptor_schema": "https://raw.githubusercontent.com/sonata-nfv/tng-schema/master/package-specification/napd-schema.yml",
         "vendor": texts.get("vendor", "vendor"),
         "name": texts.get("name", root.resolve().name),
         "version": texts.get("version", "0.1"),
-        "package_type": "application/vnd.5gtango.package.nsp",
+        "package_type": f"application/vnd.5gtango.package.{_kind(content)}",
         **{key: texts[key] for key in ("maintainer", "description") if key in texts},
         "release_date_time": _DATE,
         "package_content": content,
@@ -110,6 +115,13 @@ def tango_members(
         TOSCA: _tosca_meta().encode(),
         "etsi_manifest.mf": _etsi_manifest(napd, content).encode(),
     }
+
+
+def _kind(content: list[dict[str, object]]) -> str:
+    kinds = {item["content-type"] for item in content}
+    if "application/vnd.5gtango.nsd" in kinds:
+        return "nsp"
+    return "vnfp" if "application/vnd.5gtango.vnfd" in kinds else "tdp"
 
 
 def _tosca_meta() -> str:

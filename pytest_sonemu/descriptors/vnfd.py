@@ -83,9 +83,7 @@ def read_vnfd(
 ) -> NetworkFunction:
     """The VNF that a VNFD describes, with the VNFD's name as its id. Faults are findings."""
     section, identity = descriptor.section, descriptor.identity
-    points = read_points(
-        section, findings, f"VNF '{identity.name}'", PointRules("evt_vnfd_itg_badsection_cpoints")
-    )
+    points = _points(section, f"VNF '{identity.name}'", findings)
     units = read_units(section, identity.name, files, findings, cores=cores)
     single = len(units) <= 1
     read = _internal_links(section, points, units, findings)
@@ -121,6 +119,24 @@ def read_vnfd(
     )
 
 
+def _points(section: Section, what: str, findings: Findings) -> dict[str, ConnectionPoint]:
+    """The VNFD's points by id. In 2016 they are written `vnf:mgmt`; here it is called `mgmt`."""
+    rules = PointRules("evt_vnfd_itg_badsection_cpoints")
+    listed = section.node_of("connection_points")
+    written = {
+        node.value["id"].text.strip()
+        for node in (listed.value if listed is not None and isinstance(listed.value, list) else ())
+        if isinstance(node.value, dict) and "id" in node.value
+    }
+
+    def plain_id(text: str) -> str:
+        short = text.removeprefix("vnf:")
+        return text if short in written or not short else short
+
+    read = read_points(section, findings, what, rules, plain_id=plain_id)
+    return {point.id: point for point in read.values()}
+
+
 def not_emulated(section: Section, name: str) -> list[str]:
     return [f"{key} of {name}" for key in _NOT_EMULATED if section.node_of(key) is not None]
 
@@ -140,8 +156,9 @@ def _internal_links(
 
     def resolve(text: str, place: Place) -> Reference | None:
         unit, colon, point = text.partition(":")
-        if text in points:
-            return Reference(None, text, place)
+        for name in (text, text.removeprefix("vnf:")):
+            if name in points:
+                return Reference(None, name, place)
         if colon and point in own.get(unit, ()):
             return Reference(unit, point, place)
         if text in written:

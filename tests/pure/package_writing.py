@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -128,3 +129,86 @@ def faults(path: Path) -> list[Finding]:
     error = refusal(path)
     assert error is not None, f"{path} was not refused"
     return [finding for finding in error.findings if finding.level == "error"]
+
+
+TANGO = "https://raw.githubusercontent.com/sonata-nfv/tng-schema/master"
+
+
+def cnf(name: str = "cc", **more: Any) -> dict[str, Any]:
+    """A VNFD of 5GTANGO with one cloud-native unit that serves port 80."""
+    unit = {
+        "id": "cdu01",
+        "image": "acme/broker:1",
+        "connection_points": [{"id": "data", "port": 80, "publish": {80: 8080}}],
+        "parameters": {"env": {"MODE": "fast", "LEVEL": 3}},
+        **more.pop("unit", {}),
+    }
+    return {
+        "descriptor_schema": f"{TANGO}/function-descriptor/vnfd-schema.yml",
+        "vendor": "acme",
+        "name": name,
+        "version": "0.1",
+        "cloudnative_deployment_units": [unit],
+        "connection_points": [{"id": "input", "interface": "ipv4", "type": "serviceendpoint", "port": 80}],
+        "virtual_links": [
+            {
+                "id": "in",
+                "connectivity_type": "E-Tree",
+                "connection_points_reference": ["input", "cdu01:data"],
+            }
+        ],
+        **more,
+    }
+
+
+def tango_nsd(**more: Any) -> dict[str, Any]:
+    """An NSD of 5GTANGO: one VNF `cc` behind the SAP `users`."""
+    made = nsd({"cc": "cc"}, {"l": ["users", "cc:input"]}, **more)
+    del made["descriptor_version"]
+    return {"descriptor_schema": f"{TANGO}/service-descriptor/nsd-schema.yml", **made}
+
+
+def tgo_members(
+    service: Any,
+    *functions: Any,
+    root: str = "",
+    others: Mapping[str, tuple[str, bytes]] | None = None,
+    **napd: Any,
+) -> dict[str, bytes]:
+    """The members of a `.tgo`. `others` are further files: name -> (content-type, bytes)."""
+    files = {"Definitions/nsd.yml": ("application/vnd.5gtango.nsd", as_yaml(service))} if service else {}
+    for number, function in enumerate(functions, start=1):
+        files[f"Definitions/vnfd{number}.yml"] = ("application/vnd.5gtango.vnfd", as_yaml(function))
+    files |= others or {}
+    content = [
+        {
+            "source": name,
+            "algorithm": "SHA-256",
+            "hash": hashlib.sha256(data).hexdigest(),
+            "content-type": kind,
+        }
+        for name, (kind, data) in files.items()
+    ]
+    head = {
+        "descriptor_schema": f"{TANGO}/package-specification/napd-schema.yml",
+        "vendor": "acme",
+        "name": "package",
+        "version": "0.1",
+        "package_type": "application/vnd.5gtango.package.nsp",
+        "package_content": content,
+        **napd,
+    }
+    meta = (
+        "TOSCA-Meta-Version: 1.0\nCSAR-Version: 1.0\nEntry-Manifest: etsi_manifest.mf\nEntry-Definitions: TODO\n"
+        "\nName: TOSCA-Metadata/NAPD.yaml\nContent-Type: application/vnd.5gtango.napd\n"
+    )
+    etsi = "ns_product_name: package\nns_provider_id: acme\nns_package_version: 0.1\n" + "".join(
+        f"\nSource: {item['source']}\nAlgorithm: SHA-256\nHash: {item['hash']}\n" for item in content
+    )
+    made = {
+        "TOSCA-Metadata/TOSCA.meta": meta.encode(),
+        "TOSCA-Metadata/NAPD.yaml": as_yaml(head),
+        "etsi_manifest.mf": etsi.encode(),
+        **{name: data for name, (_, data) in files.items()},
+    }
+    return {root + name: data for name, data in made.items()}
