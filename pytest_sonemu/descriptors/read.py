@@ -106,6 +106,9 @@ def _open(path: Path, findings: Findings) -> PackageFiles:
             return open_archive(path, findings)
     except ValueError:  # a NUL in the name
         pass
+    except OSError as error:
+        message = f"cannot be looked at: {error.strerror}"
+        raise refused(str(path)[:200], "evt_package_format_invalid", message) from None
     raise refused(str(path), "evt_package_format_invalid", "no such file or folder")
 
 
