@@ -199,7 +199,8 @@ def tgo_members(
         **napd,
     }
     meta = (
-        "TOSCA-Meta-Version: 1.0\nCSAR-Version: 1.0\nEntry-Manifest: etsi_manifest.mf\nEntry-Definitions: TODO\n"
+        "TOSCA-Meta-Version: 1.0\nCSAR-Version: 1.0\n"
+        "Entry-Manifest: etsi_manifest.mf\nEntry-Definitions: TODO\n"
         "\nName: TOSCA-Metadata/NAPD.yaml\nContent-Type: application/vnd.5gtango.napd\n"
     )
     etsi = "ns_product_name: package\nns_provider_id: acme\nns_package_version: 0.1\n" + "".join(

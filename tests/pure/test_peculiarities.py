@@ -45,6 +45,11 @@ def graph(*stations: str, **more: Any) -> list[dict[str, Any]]:
     ]
 
 
+def becomes_a_vnfd(service: dict[str, Any], _function: dict[str, Any]) -> None:
+    service.clear()
+    service.update(vnfd("x"))
+
+
 # (what it is, the change, a part of each thing said)
 STARTED: list[tuple[str, Change, list[str]]] = [
     ("no forwarding graph", lambda s, f: s.pop("forwarding_graphs", None), []),
@@ -156,7 +161,7 @@ REFUSED: list[tuple[str, Change, list[str]]] = [
      ["'virtual_links' of the NSD is a mapping, not a list"]),
     ("a unit that is a text", lambda s, f: f.update(virtual_deployment_units=["vdu01"]),
      ["a VDU is 'vdu01', not a mapping"]),
-    ("an NSD that is a VNFD", lambda s, f: (s.clear(), s.update(vnfd("x"))), ["but describes a VNF"]),
+    ("an NSD that is a VNFD", becomes_a_vnfd, ["but describes a VNF"]),
 ]  # fmt: skip
 
 
