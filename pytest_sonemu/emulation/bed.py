@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_sonemu.emulation.containers import Containers
 from pytest_sonemu.emulation.fabric import Fabric
+from pytest_sonemu.emulation.forwarder import Forwarder
 from pytest_sonemu.emulation.instance import PARALLEL, Instance
 from pytest_sonemu.emulation.protocol import Applied, BedEvent, BedState, Boot, PastCounters
 from pytest_sonemu.emulation.shaping import Shaping
@@ -35,7 +36,13 @@ class Bed:
     """All instances of one test bed. Thread-safe: long steps run outside the lock."""
 
     def __init__(
-        self, run_dir: Path, boot: Boot, topology: Topology, api: APIClient, labels: dict[str, str]
+        self,
+        run_dir: Path,
+        boot: Boot,
+        topology: Topology,
+        api: APIClient,
+        labels: dict[str, str],
+        forwarder: Forwarder,
     ) -> None:
         self.name, self.run_dir = boot.bed, run_dir
         self.containers = Containers(api, labels, boot.hold)
@@ -52,6 +59,7 @@ class Bed:
         self._ending = False
         self._notes: list[str] = []
         self.spawned = SpawnedProcesses()
+        self.forwarder = forwarder
 
     def apply(self, plan: DeploymentPlan, generation: int, progress: Callable[[str], None]) -> Applied:
         """Carry out a plan. Raises StalePlanError, or EmulationError with everything undone."""
@@ -63,7 +71,7 @@ class Bed:
                     f"the plan of {plan.instance} is older than what has been given out since"
                 )
             folder = self.run_dir / "instances" / plan.instance
-            instance = Instance(plan, folder, self.containers, self.fabric, self.shaping)
+            instance = Instance(plan, folder, self.containers, self.fabric, self.shaping, self.forwarder)
             self._instances[plan.instance] = instance
             self._generation += 1
             self._next_number = max(self._next_number, plan.number + 1)
@@ -71,6 +79,8 @@ class Bed:
         self.transcript.note(f"start {plan.instance}")
         try:
             instance.up(progress)
+            for text in instance.warnings:
+                self.note(f"{plan.instance}: {text}")
         except BaseException:
             self._forget(instance)
             raise

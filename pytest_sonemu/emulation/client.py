@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pytest_sonemu import errors
 from pytest_sonemu.emulation import launch, places
@@ -265,6 +265,17 @@ class BedClient:
     def events(self, since: float = 0.0) -> tuple[messages.BedEvent, ...]:
         """What happened on the bed by itself since a time (seconds since the epoch)."""
         return _expect(self.request(messages.ReadEvents(since)), messages.Events).events
+
+    def forward(
+        self, instance: str, endpoint: str, port: int, protocol: Literal["tcp", "udp"], outer: int | None
+    ) -> messages.ForwardedPort:
+        """Make a port of an endpoint reachable on this machine's loopback."""
+        request = messages.Forward(instance, endpoint, port, protocol, outer)
+        return _expect(self.request(request), messages.Forwarded).port
+
+    def unforward(self, instance: str, endpoint: str, outer: int) -> None:
+        """End a forward; it may have ended with its instance already."""
+        self.request(messages.Unforward(instance, endpoint, outer))
 
     def describe(self) -> messages.BedState:
         return _expect(self.request(messages.Describe()), messages.BedState)

@@ -6,6 +6,7 @@ Whatever step fails, `up` takes away what it had made before it raises.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -15,9 +16,11 @@ from pathlib import Path
 
 from pytest_sonemu.emulation import counters, namespaces, offload, processes
 from pytest_sonemu.emulation.containers import Containers
+from pytest_sonemu.emulation.conversations import Inside
 from pytest_sonemu.emulation.cuts import Cuts
 from pytest_sonemu.emulation.fabric import Fabric, present
-from pytest_sonemu.emulation.protocol import BedEvent, Cut, InstanceState, VnfVerb
+from pytest_sonemu.emulation.forwarder import LOOPBACK, Forwarder, Protocol
+from pytest_sonemu.emulation.protocol import BedEvent, Cut, ForwardedPort, InstanceState, VnfVerb
 from pytest_sonemu.emulation.running import RunningEndpoint, RunningVnf
 from pytest_sonemu.emulation.shaping import Shaping
 from pytest_sonemu.errors import CapabilityError, EmulationError, NotFoundError
@@ -32,10 +35,17 @@ class Instance:
     """`folder` is the instance's own place in the run directory."""
 
     def __init__(
-        self, plan: DeploymentPlan, folder: Path, containers: Containers, fabric: Fabric, shaping: Shaping
+        self,
+        plan: DeploymentPlan,
+        folder: Path,
+        containers: Containers,
+        fabric: Fabric,
+        shaping: Shaping,
+        forwarder: Forwarder,
     ) -> None:
         self.plan, self.folder, self.containers = plan, folder, containers
         self.fabric, self.shaping, self.transcript = fabric, shaping, fabric.transcript
+        self.forwarder = forwarder
         self.vnfs: dict[str, RunningVnf] = {}
         self.others: dict[str, RunningEndpoint] = {}
         for endpoint in plan.endpoints:
@@ -80,6 +90,7 @@ class Instance:
         self._check_ending()
         for vnf in self.vnfs.values():
             vnf.release()
+        self._publish()
 
     def _check_ending(self) -> None:
         """A bed may be told to end while an instance starts: what is not made need not be undone."""
@@ -194,6 +205,7 @@ class Instance:
         # The namespace that we hold has kept the ends, and their counters, until here.
         counters.keep_past(vnf.past, (interface.outer for interface in vnf.plan.interfaces))
         vnf.forget_life(over=over)
+        self.forwarder.cut(self.plan.instance, vnf.plan.id)
         # A connection with data still to deliver can hold a namespace, and with it the old ends.
         outers = [interface.outer for interface in vnf.plan.interfaces]
         for outer in present(outers):
@@ -229,6 +241,7 @@ class Instance:
         """Processes dead, links gone, containers renamed out of the way. Goes on whatever fails."""
         self.ending = True
         with self._changing:
+            self.forwarder.close(self.plan.instance)
             self._down(graceful=graceful)
 
     def _down(self, *, graceful: bool) -> None:
@@ -270,6 +283,33 @@ class Instance:
             with contextlib.suppress(EmulationError):
                 namespaces.run_inside(None, batches.instance_removal(self.plan.number))
 
+    # -- ports outside -----------------------------------------------------------------------------
+
+    def forward(
+        self, endpoint_id: str, port: int, protocol: Protocol = "tcp", outer: int | None = None
+    ) -> ForwardedPort:
+        """Make a port reachable on this machine's loopback, as long as the instance is there."""
+        running = self.endpoint(endpoint_id)
+        own = [str(address.ip) for i in running.plan.interfaces for address in i.addresses]
+        inside = Inside(lambda: _descriptor_of(running), (LOOPBACK, *own))
+        made = self.forwarder.open(self.plan.instance, endpoint_id, port, protocol, outer, inside)
+        self.transcript.note(f"{LOOPBACK}:{made.outer} is {endpoint_id} port {port}/{protocol}")
+        return ForwardedPort(endpoint_id, made.port, made.protocol, made.outer)
+
+    def _publish(self) -> None:
+        """The ports that the package publishes; where a number is taken, as another one."""
+        for endpoint in self.plan.endpoints:
+            for port in endpoint.publish:
+                try:
+                    self.forward(endpoint.id, port.port, port.protocol, port.outer)
+                except EmulationError as error:
+                    if port.outer is None:
+                        raise
+                    instead = self.forward(endpoint.id, port.port, port.protocol)
+                    self.warnings.append(
+                        f"{endpoint.id} port {port.port} is outside {instead.outer}: {error}"
+                    )
+
     # -- what is there ----------------------------------------------------------------------------
 
     def vnf(self, endpoint_id: str) -> RunningVnf:
@@ -284,7 +324,11 @@ class Instance:
         return found
 
     def state(self) -> InstanceState:
-        return InstanceState(self.plan, tuple(vnf.state() for vnf in self.vnfs.values()))
+        forwards = tuple(
+            ForwardedPort(one.endpoint, one.port, one.protocol, one.outer)
+            for one in self.forwarder.forwards(self.plan.instance)
+        )
+        return InstanceState(self.plan, tuple(vnf.state() for vnf in self.vnfs.values()), forwards)
 
     def happened(self, endpoint: str, text: str) -> None:
         """Note what nobody asked for through us."""
@@ -304,3 +348,14 @@ class Instance:
 def _how_it_ended(vnf: RunningVnf) -> str:
     memory = " (killed for want of memory)" if vnf.out_of_memory else ""
     return f"ended with {vnf.exit_status}{memory}" if vnf.exit_status is not None else "was ended"
+
+
+def _descriptor_of(running: RunningEndpoint) -> int | None:
+    """A descriptor of its own for an endpoint's namespace; None while there is none, or it is changing."""
+    if isinstance(running, RunningVnf) and not running.lock.acquire(blocking=False):
+        return None
+    try:
+        return os.dup(running.namespace) if running.namespace is not None else None
+    finally:
+        if isinstance(running, RunningVnf):
+            running.lock.release()

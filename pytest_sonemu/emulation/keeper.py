@@ -45,6 +45,7 @@ class Keeper:
         self._deadline: float | None = time.monotonic() + FIRST_MESSAGE_SECONDS
         self._lease_is_a_connection = True
         self._owner: int | None = None
+        self._outside = -1
 
     def listen(self) -> socket.socket:
         """Make the run directory and the socket in it. Raises SettingsError if the name is taken."""
@@ -69,6 +70,7 @@ class Keeper:
 
     def serve(self, listener: socket.socket) -> None:
         """Answer until the bed ends; then take everything away."""
+        self._outside = namespaces.open_own()
         namespaces.unshare_network()
         namespaces.write_sysctls(None, (("net.ipv6.conf.all.disable_ipv6", "1"), *namespace_sysctls(None)))
         threading.Thread(target=self._accept, args=(listener,), name="accept", daemon=True).start()
@@ -158,6 +160,7 @@ class Keeper:
 
         from pytest_sonemu.emulation import docker_api, sweep
         from pytest_sonemu.emulation.bed import Bed
+        from pytest_sonemu.emulation.forwarder import Forwarder
         from pytest_sonemu.topology.read import from_json
 
         if self.boot is not None:
@@ -171,7 +174,8 @@ class Keeper:
             self.stop()
             return False
         labels = sweep.labels(self.bed_name, run=str(owner_pid), uid=self.uid)
-        self.bed = Bed(self.run_dir, boot, from_json(boot.topology), api, labels)
+        forwarder = Forwarder(self._outside)
+        self.bed = Bed(self.run_dir, boot, from_json(boot.topology), api, labels, forwarder)
         self.bed.write_state()
         if boot.lease is None:
             with contextlib.suppress(ProcessLookupError):

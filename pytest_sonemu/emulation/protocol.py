@@ -421,6 +421,45 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Forward:
+    """Make a port of an endpoint reachable from outside, on 127.0.0.1. `outer` None: as any free port.
+    Reply: `Forwarded`; a port that is forwarded already stays as it is."""
+
+    instance: str
+    endpoint: str
+    port: int
+    protocol: Literal["tcp", "udp"] = "tcp"
+    outer: int | None = None
+    kind: Literal["forward"] = "forward"
+
+
+@dataclass(frozen=True, slots=True)
+class Unforward:
+    """End a forward, known by its outer port, and its connections. Reply: `Done`."""
+
+    instance: str
+    endpoint: str
+    outer: int
+    kind: Literal["unforward"] = "unforward"
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardedPort:
+    """A port of an endpoint and the one on 127.0.0.1 that stands for it."""
+
+    endpoint: str
+    port: int
+    protocol: Literal["tcp", "udp"]
+    outer: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    port: ForwardedPort
+    kind: Literal["forwarded"] = "forwarded"
+
+
+@dataclass(frozen=True, slots=True)
 class Describe:
     """What is there now. Reply: `BedState`."""
 
@@ -431,6 +470,7 @@ class Describe:
 class InstanceState:
     plan: DeploymentPlan
     containers: tuple[ContainerState, ...]
+    forwards: tuple[ForwardedPort, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -481,12 +521,12 @@ class Failure:
 
 
 _Lifetime = Boot | Attach | Keep | End
-_Change = Apply | Undo | ChangeVnf | SetSysctl | Impair | Cut
+_Change = Apply | Undo | ChangeVnf | SetSysctl | Impair | Cut | Forward | Unforward
 _Reading = ReadSysctl | Describe | DescribeVnf | CountRelayed | ReadImpairment | ReadPast | ReadEvents
 _Compare = ReadRules | Survey | BetweenTests
 _Process = Spawn | Wait | Signal | SignalInside
 Request = _Lifetime | _Change | _Reading | _Compare | _Process | OpenSocket | OpenFile
-_State = Booted | Applied | Changed | Sysctl | BedState | RelayCounters | Impairments | Past
+_State = Booted | Applied | Changed | Sysctl | Forwarded | BedState | RelayCounters | Impairments | Past
 _Seen = Rules | Surveyed | Found | Events
 Reply = _State | _Seen | Spawned | Exited | Done | Progress | Failure
 ReplyKind = TypeVar("ReplyKind", bound=Reply)

@@ -114,6 +114,13 @@ class Requests:
                 return protocol.Sysctl(namespaces.read_sysctl(self._namespace(instance, endpoint), name))
             case protocol.Cut(instance):
                 bed.instance(instance).cut(request)
+            case protocol.Forward(instance, endpoint, port, kind, outer):
+                forwarded = bed.instance(instance).forward(endpoint, port, kind, outer)
+                bed.write_state()
+                return protocol.Forwarded(forwarded)
+            case protocol.Unforward(instance, endpoint, outer):
+                bed.forwarder.close(instance, endpoint, outer)
+                bed.write_state()
             case protocol.Describe():
                 return bed.state()
             case protocol.Keep(seconds):

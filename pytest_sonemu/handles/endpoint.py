@@ -9,14 +9,21 @@ from __future__ import annotations
 import socket as sockets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from pytest_sonemu.errors import NotFoundError, ProbeError
+from pytest_sonemu.errors import BedGoneError, NotFoundError, ProbeError
 from pytest_sonemu.handles.core import InstanceCore
-from pytest_sonemu.handles.results import CommandResult, ConnectResult, Interface, PingResult, one_line
+from pytest_sonemu.handles.results import (
+    CommandResult,
+    ConnectResult,
+    Interface,
+    OuterAddress,
+    PingResult,
+    one_line,
+)
 from pytest_sonemu.handles.targets import Place, find_spot, find_target
 from pytest_sonemu.handles.undo import UndoStack
 from pytest_sonemu.planning.plan import EndpointPlan, InterfacePlan
@@ -26,6 +33,9 @@ if TYPE_CHECKING:
 
     from pytest_sonemu.handles.capture import Capture
     from pytest_sonemu.handles.interface import InterfaceHandle
+
+
+LOOPBACK = "127.0.0.1"
 
 
 class Endpoint:
@@ -213,6 +223,38 @@ class Endpoint:
         made = self._core.bed.client.socket(self._core.plan.instance, self.id, family, type, protocol)
         self._undo.push(made.close, f"socket of {self.id}")
         return made
+
+    def forward(
+        self, port: int, *, protocol: Literal["tcp", "udp"] = "tcp", outer: int | None = None
+    ) -> OuterAddress:
+        """Make a port reachable from this machine itself: `http://{vnf.forward(80)}/` in a browser.
+
+        It stands on 127.0.0.1, as `outer` or any free port, until the view ends; one that the package
+        publishes stays. Raises EmulationError where `outer` is taken.
+        """
+        client, instance = self._core.bed.client, self._core.plan.instance
+        before = set(self.published.values())
+        made = client.forward(instance, self.id, port, protocol, outer)
+        address = OuterAddress(LOOPBACK, made.outer)
+        if address not in before:
+
+            def end() -> None:
+                with suppress(BedGoneError):
+                    client.unforward(instance, self.id, made.outer)
+
+            self._undo.push(end, f"forward of {self.id} port {port}")
+        return address
+
+    @property
+    def published(self) -> dict[int, OuterAddress]:
+        """Its ports that are reached from this machine: those that the package publishes, and `forward`."""
+        return {
+            one.port: OuterAddress(LOOPBACK, one.outer)
+            for state in self._core.bed.client.describe().instances
+            if state.plan.instance == self._core.plan.instance
+            for one in state.forwards
+            if one.endpoint == self.id
+        }
 
     def run(self, *argv: str, timeout: float = 30.0) -> CommandResult:
         """Run a program of this machine in the endpoint's network namespace, as this user.

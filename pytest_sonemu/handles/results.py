@@ -9,7 +9,7 @@ import shlex
 from dataclasses import dataclass, field
 from operator import add, sub
 from statistics import median
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pytest_sonemu.errors import ProbeError
 from pytest_sonemu.planning.plan import Address
@@ -48,6 +48,16 @@ class Rtt:
         ordered = sorted(times)
         rank = -(-99 * len(ordered) // 100)
         return cls(min=ordered[0], median=median(ordered), p99=ordered[rank - 1], max=ordered[-1])
+
+
+class OuterAddress(NamedTuple):
+    """Where a forwarded port stands on this machine; as a text "127.0.0.1:34567"."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -26,6 +26,7 @@ from pytest_sonemu.planning.plan import (
     InterfacePlan,
     LinkPlan,
     PathPlan,
+    PublishPlan,
 )
 from pytest_sonemu.planning.routes import Routing, plan_routes
 from pytest_sonemu.planning.units import flatten, option_ids
@@ -88,6 +89,12 @@ def make_plan(
     link_mtu = {link.id: link.mtu for link in links}
     containers = _containers(service, topology, bed, options, images, allocations)
     vnf_ids = {function.id for function in service.functions}
+    published = {
+        function.id: tuple(
+            PublishPlan(one.port, one.outer, one.protocol) for one in function.units[0].publish
+        )
+        for function in service.functions
+    }
     endpoints = tuple(
         EndpointPlan(
             id=endpoint,
@@ -106,6 +113,7 @@ def make_plan(
             barriers=barriers(ports, addressing, routing),
             transparent=endpoint in wiring.transparent,
             unit_of=flat.vnf_of.get(endpoint),
+            publish=published.get(endpoint, ()),
         )
         for endpoint, ports in wiring.ports.items()
     )

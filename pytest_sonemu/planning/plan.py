@@ -124,6 +124,15 @@ class ContainerPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishPlan:
+    """A port that is reached from outside the bed: as `outer` if that is free there, else as any free one."""
+
+    port: int
+    outer: int | None = None
+    protocol: Literal["tcp", "udp"] = "tcp"
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointPlan:
     """A VNF (one unit), a SAP or a host: a network namespace with interfaces, with or without a container.
 
@@ -142,6 +151,7 @@ class EndpointPlan:
     transparent: bool = False
     barriers: tuple[BarrierPlan, ...] = ()
     unit_of: str | None = None
+    publish: tuple[PublishPlan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
