@@ -25,6 +25,10 @@ Crossings = Mapping[PortKey, Sequence[Port]]
 """Port at which a packet enters a VNF -> ports by which that VNF passes it on."""
 
 
+Steps = dict[str, list[tuple[Port, str, Segment]]]
+"""Segment by its lead's id -> ports that pass packets on, with the segment they come to and its lead's id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Routing:
     """Routes per endpoint, the nearest destination first; the VNFs that forward, and between which ports."""
@@ -106,6 +110,8 @@ def _within(destination: Network, network: Network) -> bool:
 class _Router:
     def __init__(self, wiring: Wiring, addressing: Addressing) -> None:
         self._wiring, self._addressing = wiring, addressing
+        self._steps: dict[int, Steps] = {}
+        self._gateways: dict[tuple[PortKey, PortKey, int], Address | None] = {}
 
     def routes(self, endpoint: str, schemes: Iterable[_Scheme]) -> list[RoutePlan]:
         """An endpoint's routes along the schemes; where two lead to a subnet, the shorter one."""
@@ -132,29 +138,44 @@ class _Router:
 
     def _reach(self, start: Port, crossings: Crossings) -> Iterable[tuple[int, Segment, Port]]:
         """Segments beyond the start's own, with their distance and the neighbour's port towards them."""
-        segment_of = self._wiring.segment_of
-        seen = {segment_of[start.key].lead.id}
+        steps = self._steps_along(crossings)
+        first = self._wiring.segment_of[start.key]
+        seen = {first.lead.id}
         # Where a packet stands, and which neighbour of the start had passed it on (none yet).
-        front: list[tuple[Segment, Port | None]] = [(segment_of[start.key], None)]
+        front: list[tuple[Segment, Port | None]] = [(first, None)]
         distance = 0
         while front:
             distance += 1
             onward: list[tuple[Segment, Port | None]] = []
             for segment, via in front:
-                for port in segment.ports:
-                    if port.endpoint == start.endpoint or port.key not in crossings:
-                        continue
-                    neighbour = via or port
-                    for leaving in crossings[port.key]:
-                        beyond = segment_of[leaving.key]
-                        if beyond.lead.id not in seen:
-                            seen.add(beyond.lead.id)
-                            onward.append((beyond, neighbour))
-                            yield distance, beyond, neighbour
+                for port, link, beyond in steps.get(segment.lead.id, ()):
+                    if link not in seen and port.endpoint != start.endpoint:
+                        seen.add(link)
+                        neighbour = via or port
+                        onward.append((beyond, neighbour))
+                        yield distance, beyond, neighbour
             front = onward
+
+    def _steps_along(self, crossings: Crossings) -> Steps:
+        """For each segment the ports at which packets are passed on, and where to; made once a scheme."""
+        known = self._steps.get(id(crossings))
+        if known is None:
+            known = self._steps[id(crossings)] = {}
+            for segment in self._wiring.segments:
+                for port in segment.ports:
+                    for leaving in crossings.get(port.key, ()):
+                        beyond = self._wiring.segment_of[leaving.key]
+                        known.setdefault(segment.lead.id, []).append((port, beyond.lead.id, beyond))
+        return known
 
     def _address_towards(self, start: Port, neighbour: Port, version: int) -> Address | None:
         """The neighbour's address as a gateway: it must lie in a subnet of the start's."""
+        asked = (start.key, neighbour.key, version)
+        if asked not in self._gateways:
+            self._gateways[asked] = self._gateway(start, neighbour, version)
+        return self._gateways[asked]
+
+    def _gateway(self, start: Port, neighbour: Port, version: int) -> Address | None:
         own = [here for here in self._addressing.addresses.get(start.key, ()) if here.version == version]
         theirs = self._addressing.addresses.get(neighbour.key, ())
         return next((there.ip for there in theirs if any(there.ip in here.network for here in own)), None)

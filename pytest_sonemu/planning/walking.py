@@ -29,9 +29,6 @@ class _Hop(NamedTuple):
     gateway: int | None
 
 
-_NOWHERE = _Hop(-1, 0, None)
-
-
 class Walker:
     """Answers for one plan's endpoints. An endpoint's table is made when it is first asked for."""
 
@@ -58,7 +55,8 @@ class Walker:
                     networks.setdefault(key, []).append(number)
         self._in_network = _with_nested(networks)
         self._tables: dict[str, dict[int, _Hop]] = {}
-        self._entrances: dict[tuple[str, int], int | None] = {}
+        # For each address: where packets for it come in, by the endpoint that sends or passes them on.
+        self._entrances: list[dict[str, int | None]] = [{} for _ in self._owners]
 
     @classmethod
     def of(cls, plan: DeploymentPlan) -> Walker:
@@ -89,8 +87,8 @@ class Walker:
         table = self._tables.get(source.id) or self._table(source)
         best, nearest = _NO_WAY, list[int]()
         for number in numbers:
-            hop = table.get(number, _NOWHERE)
-            if hop.length < 0:
+            hop = table.get(number)
+            if hop is None:
                 continue
             if hop.length == 0:
                 rank = _DEFAULT_TO_MANAGEMENT if self._managed[number] else _DEFAULT_ROUTE
@@ -115,26 +113,28 @@ class Walker:
 
         None where they get lost on the way.
         """
-        owner, entrances = self._owners[number], self._entrances
-        passed: dict[str, None] = {}
+        entrances, owner = self._entrances[number], self._owners[number]
+        if source.id in entrances:
+            return entrances[source.id]
+        passed: list[str] = []
         at, found = source, None
-        while at.id not in passed:
-            if (at.id, number) in entrances:
-                found = entrances[at.id, number]
-                break
-            passed[at.id] = None
+        while at.id not in entrances:
+            entrances[at.id] = None  # what comes round in a circle never arrives
+            passed.append(at.id)
             if at.id == owner:
                 found = number
                 break
-            hop = (self._tables.get(at.id) or self._table(at)).get(number, _NOWHERE)
-            if hop.length < 0:
+            hop = (self._tables.get(at.id) or self._table(at)).get(number)
+            if hop is None:
                 break
             if hop.gateway is None or self._owners[hop.gateway] == owner:
                 found = number if hop.gateway is None else hop.gateway
                 break
             at = self._endpoints[self._owners[hop.gateway]]
+        else:
+            found = entrances[at.id]
         for endpoint in passed:
-            entrances[endpoint, number] = found
+            entrances[endpoint] = found
         return found
 
     def _table(self, at: EndpointPlan) -> dict[int, _Hop]:
@@ -143,8 +143,8 @@ class Walker:
 
         def enter(network: _Network, hop: _Hop) -> None:
             for number in self._inside(network):
-                known = table.get(number, _NOWHERE)
-                if (hop.length, -hop.metric) > (known.length, -known.metric):
+                known = table.get(number)
+                if known is None or (hop.length, -hop.metric) > (known.length, -known.metric):
                     table[number] = hop
 
         for interface in at.interfaces:
