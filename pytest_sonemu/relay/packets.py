@@ -17,7 +17,7 @@ from itertools import pairwise
 
 _SOL_PACKET = 263
 _PACKET_STATISTICS, _PACKET_AUXDATA, _PACKET_VNET_HDR = 6, 8, 15
-_PACKET_QDISC_BYPASS, _PACKET_IGNORE_OUTGOING = 20, 23
+_PACKET_IGNORE_OUTGOING = 23
 _SO_ATTACH_FILTER, _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 26, 32, 33
 _ETH_P_ALL = 0x0003
 _MSG_DONTWAIT = 0x40
@@ -68,7 +68,7 @@ class PacketSocket:
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
         self.listen(())
-        for option in (_PACKET_AUXDATA, _PACKET_VNET_HDR, _PACKET_QDISC_BYPASS, _PACKET_IGNORE_OUTGOING):
+        for option in (_PACKET_AUXDATA, _PACKET_VNET_HDR, _PACKET_IGNORE_OUTGOING):
             self._socket.setsockopt(_SOL_PACKET, option, 1)
         for option in (_SO_RCVBUFFORCE, _SO_SNDBUFFORCE):
             self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER)

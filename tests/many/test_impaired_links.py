@@ -147,6 +147,28 @@ def test_going_over_while_traffic_flows_loses_next_to_nothing(service: Service) 
     assert results[0].received >= 400 - 10 * changes
 
 
+def test_probes_see_what_crosses_a_relayed_link(service: Service) -> None:
+    result = service.connect("c", "d", tcp=4000, listen=True)
+    assert (result.outcome, result.path.open) == ("open", True)
+    assert service.connect("c", "d", tcp=4000).outcome == "refused"
+    assert service.trace("c", "d", tcp=4000).hops == ["d"]
+    with service.link("far").capture("icmp", direction="in") as capture:
+        assert service.ping("c", "d", 3).loss == 0
+    assert {packet.at for packet in capture.packets} == {"c", "d"}
+
+
+def test_a_relayed_link_is_taken_down_like_any_other(bed: TestBed, service: Service) -> None:
+    far, pop_link = service.link("far"), bed.link("pop1", "pop2")
+    for take_down in (far.down, lambda: far.down(carrier=False), pop_link.down):
+        with take_down():
+            assert service.ping("c", "d", 1, timeout=0.2).received == 0
+        assert wait(lambda: service.ping("c", "d", 1, timeout=0.2).received == 1, 3)
+    with bed.link("pop1", "pop2").down():
+        assert service.ping("e", "g", 1, timeout=0.2).received == 0
+        assert service.ping("e", "f", 1).received == 1
+    assert wait(lambda: service.ping("e", "g", 1, timeout=0.2).received == 1, 3)
+
+
 def test_a_vnf_that_restarts_has_its_impaired_links_again(bed: TestBed) -> None:
     service = bed.start(CHAIN)
     try:
