@@ -153,8 +153,8 @@ def test_github_annotates_lines_of_a_project_and_the_archive_as_a_whole() -> Non
     assert text.startswith("'name' of the NSD is 'UPPER: 100%25' (allowed: lower-case letters")
     (error,) = [line for line in lines if line.startswith("::error")]
     assert error.startswith(
-        "::error file=broken.son,title=evt_nsd_itg_undefined_cpoint"
-        "::service_descriptors/nsd.yml:31:5: undefined"
+        "::error file=broken.son,title=evt_nsd_itg_undefined_cpoint::"
+        "service_descriptors/nsd.yml:31:5: undefined"
     )
 
 

@@ -57,9 +57,8 @@ STARTED: list[tuple[str, Change, list[str]]] = [
     ("null sections", lambda s, f: s.update(forwarding_graphs=None, author=None),
      ["'author' of the NSD is nothing", "'forwarding_graphs' of the NSD is nothing"]),
     ("a graph that names an unknown link",
-     lambda s, f: s.update(
-         forwarding_graphs=graph("input", "fw:input", constituent_virtual_links=["link-1"])),
-     ["names virtual link 'link-1', which is not there", "in no forwarding graph, but set up all the same"]),
+     lambda s, f: s.update(forwarding_graphs=graph("input", "fw:input", constituent_virtual_links=["l-1"])),
+     ["names virtual link 'l-1', which is not there", "in no forwarding graph, but set up all the same"]),
     ("a graph without its optional parts",
      lambda s, f: s.update(forwarding_graphs=[{"fg_id": "fg"}]), []),
     ("a path without links joining it",

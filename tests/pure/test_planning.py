@@ -263,15 +263,17 @@ def test_one_function_decides_the_realisation() -> None:
     assert realisation_of(openflow, [SHAPED]) == "switched"
 
 
-def test_what_this_version_does_not_realise_is_refused_by_name() -> None:
+def test_links_over_a_shaped_pop_link_are_relayed_and_the_others_direct() -> None:
     slow = replace(TWO_POPS, links=(SHAPED,))
-    with pytest.raises(
-        CapabilityError, match=r"'link-12'.*'pop1-pop2' with delay 10 ms, rate 10 Mbit/s, loss 1 %"
-    ):
-        plan(empty_service(), slow)
-    assert plan(empty_service(), slow, placement="first").links  # nothing crosses it
-    with pytest.raises(CapabilityError, match=r"E-LAN|'mgmt'"):
-        plan(snort_service(), slow, saps={"mgmt": {"pop": "pop2"}})
+    made = plan(empty_service(), slow)
+    assert (link(made, "link-12").realisation, link(made, "link-input").realisation) == ("relayed", "direct")
+    made = plan(empty_service(), slow, placement="first")
+    assert {one.realisation for one in made.links} == {"direct"}  # nothing crosses it
+    made = plan(snort_service(), slow, saps={"mgmt": {"pop": "pop2"}})
+    assert link(made, "mgmt").realisation == "relayed"
+
+
+def test_what_this_version_does_not_realise_is_refused_by_name() -> None:
     with pytest.raises(CapabilityError, match="openvswitch"):
         plan(empty_service(), replace(TWO_POPS, fabric="openvswitch"))
 
