@@ -54,7 +54,10 @@ class Here:
 
 @dataclass(frozen=True, slots=True)
 class Remnant:
-    """Something of a bed that was found: removed, or, with `why`, left where it is."""
+    """Something of a bed that was found: removed, or, with `why`, still there.
+
+    `under_way`: somebody's removal of it goes on, and nothing more can be done.
+    """
 
     kind: Literal["container", "run directory"]
     name: str
@@ -62,6 +65,7 @@ class Remnant:
     verdict: Verdict
     removed: bool
     why: str = ""
+    under_way: bool = False
 
 
 def labels(
@@ -148,7 +152,10 @@ def _remove(api: APIClient, container: Any, verdict: Verdict, all_namespaces: bo
     try:
         api.remove_container(container["Id"], force=True, v=True)
     except APIError as error:
-        if error.status_code not in {404, 409}:  # gone, or somebody else's removal is on its way
+        if error.status_code == 409:
+            why = "its removal is under way in Docker"
+            return Remnant("container", name, bed, verdict, removed=False, why=why, under_way=True)
+        if error.status_code != 404:
             return Remnant("container", name, bed, verdict, removed=False, why=str(error.explanation))
     return Remnant("container", name, bed, verdict, removed=True)
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from click.testing import CliRunner
 
+from pytest_sonemu.cli import main
 from pytest_sonemu.emulation.places import SOCKET_NAME
 from pytest_sonemu.emulation.sweep import (
     BOOT,
@@ -76,3 +78,36 @@ def test_run_directories_without_a_keeper_go(tmp_path: Path) -> None:
         removed = sweep(api, run_root=tmp_path)
     assert [(each.kind, each.bed, each.removed) for each in removed] == [("run directory", "dead", True)]
     assert sorted(path.name for path in beds["lives"].parent.iterdir()) == ["lives", "other", "starting"]
+
+
+@pytest.mark.parametrize(
+    ("status", "removed", "under_way", "exit_code", "said"),
+    [
+        (404, True, False, 0, "removed container fw of bed dead"),
+        (409, False, True, 0, "left container fw of bed dead: its removal is under way in Docker"),
+        (500, False, False, 1, "left container fw of bed dead: no"),
+    ],
+)
+def test_what_docker_says_of_a_removal(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    status: int,
+    removed: bool,
+    under_way: bool,
+    exit_code: int,
+    said: str,
+) -> None:
+    from docker.errors import APIError
+
+    tags = {**labels("dead", "run", os.getuid()), KEEPER_START: "1"}
+    response = mock.Mock(status_code=status, reason="Refused")
+    api = mock.Mock(
+        containers=lambda **_: [{"Id": "1" * 64, "Names": ["/fw"], "Labels": tags}],
+        remove_container=mock.Mock(side_effect=APIError("no", response, "no")),
+    )
+    (found,) = remnants = sweep(api, bed="dead", run_root=tmp_path)
+    assert (found.removed, found.under_way) == (removed, under_way)
+    monkeypatch.setattr("pytest_sonemu.emulation.docker_api.connect", lambda: api)
+    monkeypatch.setattr("pytest_sonemu.emulation.sweep.sweep", lambda *_, **__: remnants)
+    done = CliRunner().invoke(main, ["clean", "dead"])
+    assert (done.exit_code, done.output) == (exit_code, f"{said}\n")
