@@ -49,7 +49,8 @@ def story(held: Held, keep: str) -> list[str]:
     lines.append(f"its folder: {held.bed.run_dir}")
     if keep != "never":
         lines.append(
-            f"kept for 2 hours as it is: TestBed.attach({held.bed.name!r}), `sonemu ps`, `sonemu clean`"
+            f"kept for 2 hours as it is: TestBed.attach({held.bed.name!r}), `sonemu status {held.bed.name}`;"
+            f" `sonemu down {held.bed.name}` ends it"
         )
     return lines
 

@@ -103,7 +103,9 @@ def test_keep_on_failure(pytester: pytest.Pytester, run: Run, world: World) -> N
         "keep bed1 7200",
         "end bed2",
     ]
-    result.stdout.fnmatch_lines(["kept for 2 hours as it is: TestBed.attach('bed1')*"])
+    result.stdout.fnmatch_lines(
+        ["kept for 2 hours as it is: TestBed.attach('bed1'), *; `sonemu down bed1` ends it"]
+    )
 
 
 def test_keep_always(pytester: pytest.Pytester, run: Run, world: World) -> None:
