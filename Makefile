@@ -8,7 +8,7 @@ export YES PYTHON
 PYTEST_ARGS ?=
 
 help:
-	@echo 'make demo    set up this machine, then boot the examples and run their tests'
+	@echo 'make demo    set up this machine, then boot the firewall example and run its tests'
 	@echo 'make test    set up this machine, then run the whole test suite'
 	@echo 'make check   ruff and mypy; needs no root and no Docker'
 	@echo 'make setup   only set up: system packages, Docker, .venv, base image'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,9 @@ VERBS = (
     "ps",
     "clean",
 )
+
+# Columns; tables too are as wide as what is in them, for grep and for files.
+UNWRAPPED = 10_000
 
 
 class Verbs(click.Group):
@@ -73,4 +77,5 @@ def console() -> Console:
     """Where verbs write: colours on a terminal, plain and unwrapped lines elsewhere."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True, emoji=False)
+    width = None if sys.stdout.isatty() else UNWRAPPED
+    return Console(highlight=False, soft_wrap=True, emoji=False, width=width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_sonemu.errors import GatekeeperError, NotFoundError
+from pytest_sonemu.errors import GatekeeperError, NotFoundError, SettingsError
 
 if TYPE_CHECKING:
     from pytest_sonemu.gatekeeper.client import GatekeeperClient
@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 
 
 def attach(name: str | None) -> TestBed:
-    """The bed of that name; without one, the only bed that is up. Raises NotFoundError."""
+    """The bed of that name; without one, the only bed that is up. Raises NotFoundError, SettingsError."""
     from pytest_sonemu.emulation.client import beds
     from pytest_sonemu.handles.testbed import TestBed
 
     if name is not None:
         return TestBed.attach(name)
     names = [bed.name for bed in beds()]
-    if len(names) != 1:
-        raise NotFoundError("test bed", "(none named)", names)
+    if not names:
+        raise SettingsError("no test bed is up; `sonemu up` boots one")
+    if len(names) > 1:
+        raise SettingsError(f"several beds are up; name one: {', '.join(names)}")
     return TestBed.attach(names[0])
 
 

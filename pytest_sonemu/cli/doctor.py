@@ -11,7 +11,7 @@ import click
 STYLES = {"ok": "green", "instead": "yellow", "missing": "red"}
 
 
-@click.command()
+@click.command(short_help="Is this machine ready? If not, which command mends it?")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list, for programs.")
 @click.option(
     "--install-keeper",

@@ -11,7 +11,7 @@ from pytest_sonemu.errors import EmulationError, GatekeeperError, NotFoundError
 END_SECONDS = 30.0
 
 
-@click.command()
+@click.command(short_help="End a bed and everything on it.")
 @click.argument("bed")
 def down(bed: str) -> None:
     """End the test bed BED and everything on it."""

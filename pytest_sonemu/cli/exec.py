@@ -7,7 +7,7 @@ import sys
 import click
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(context_settings={"ignore_unknown_options": True}, short_help="Run a command in a VNF.")
 @click.argument("bed")
 @click.argument("vnf")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)

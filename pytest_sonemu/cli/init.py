@@ -11,7 +11,7 @@ import click
 DEFAULT_IMAGE = "sonemu/vnf-base"
 
 
-@click.command()
+@click.command(short_help="Write a project to begin with, and a test that passes.")
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
 @click.option("--image", help="The VNF's Docker image (default: sonemu/vnf-base).")
 @click.option(

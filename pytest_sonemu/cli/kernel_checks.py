@@ -59,10 +59,10 @@ def scratch_namespace() -> Iterator[Scratch | None]:
 
 
 def kernel_checks() -> list[Check]:
-    """veth pairs, bridges, redirecting filters, netem, IPv6, Open vSwitch's module."""
+    """veth pairs, bridges, redirecting filters, IPv6."""
     with scratch_namespace() as scratch:
         checks = list(_in_namespace(scratch)) if scratch is not None else [_untried()]
-    return [*checks, check_ipv6(), check_openvswitch()]
+    return [*checks, check_ipv6()]
 
 
 def _untried() -> Check:
@@ -75,10 +75,6 @@ def _in_namespace(scratch: Scratch) -> Iterator[Check]:
     yield _module("bridges", scratch.run("ip", "link", "add", "name", "bridge-c", "type", "bridge"), "bridge")
     if veth:
         yield _classifier(scratch)
-        if scratch.run("tc", "qdisc", "add", "dev", "veth-b", "root", "netem", "delay", "1ms"):
-            yield Check("netem", "ok", "there; nothing here uses it", needed=False)
-        else:
-            yield Check("netem", "instead", "not in this kernel; nothing here uses it", needed=False)
 
 
 def _classifier(scratch: Scratch) -> Check:
@@ -110,13 +106,3 @@ def check_ipv6() -> Check:
     if Path("/proc/net/if_inet6").exists():
         return Check("IPv6", "ok", "there", needed=False)
     return Check("IPv6", "missing", "off in this kernel; services with `ipv6` do not start", needed=False)
-
-
-def check_openvswitch() -> Check:
-    """Its kernel module; without it Open vSwitch forwards in user space."""
-    modprobe = find_program("modprobe")
-    if Path("/sys/module/openvswitch").exists() or (
-        modprobe and succeeds([modprobe, "-n", "-q", "openvswitch"])
-    ):
-        return Check("openvswitch module", "ok", "there", needed=False)
-    return Check("openvswitch module", "instead", "OpenFlow topologies forward in user space", needed=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command()
+@click.command(short_help="Print what a VNF has written.")
 @click.argument("bed")
 @click.argument("vnf")
 def logs(bed: str, vnf: str) -> None:

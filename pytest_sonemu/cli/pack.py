@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="Pack a project folder as a .son or .tgo.")
 @click.argument("project", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "-o",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _UNSEEN = ("(the image's own command)",)
 
 
-@click.command()
+@click.command(short_help="Show what a start would deploy, before anything is done.")
 @click.argument("package", metavar="PKG", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--topology",

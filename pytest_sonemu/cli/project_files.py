@@ -131,15 +131,19 @@ links:
 
 
 def _test(vnf: str, points: Sequence[str]) -> str:
+    word = vnf.replace("-", "_")
     lines = [
         "import pytest",
         "",
         'pytestmark = pytest.mark.sonemu(topology="topology.yml", package=".")',
         "",
         "",
-        f"def test_{vnf.replace('-', '_')}_answers(service):",
+        f"def test_{word}_answers(service):",
     ]
     lines += [f'    assert service.ping("{point}", "{vnf}:{point}").loss == 0' for point in points]
+    if len(points) > 1:
+        lines += ["", "", f"def test_packets_pass_through_{word}(service):"]
+        lines += [f'    assert service.ping("{points[0]}", "{points[1]}").loss == 0']
     return "\n".join(lines) + "\n"
 
 

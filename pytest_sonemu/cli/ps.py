@@ -7,7 +7,7 @@ import json
 import click
 
 
-@click.command()
+@click.command(short_help="List the beds that are up, with their instances.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list, for programs.")
 def ps(as_json: bool) -> None:
     """List the test beds that are up, with their instances."""

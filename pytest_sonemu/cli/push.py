@@ -9,7 +9,7 @@ import click
 LOUD_FROM = 8 * 1024**2
 
 
-@click.command()
+@click.command(short_help="Onboard a package on a bed.")
 @click.argument("bed")
 @click.argument("package", type=click.Path(path_type=Path))
 def push(bed: str, package: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command()
+@click.command(short_help="Print the JSON Schema of topologies or of sonemu.yml.")
 @click.argument("which", type=click.Choice(["topology", "options"]))
 def schema(which: str) -> None:
     """Print the JSON Schema of topology files, or of sonemu.yml (options).

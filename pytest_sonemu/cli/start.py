@@ -7,7 +7,7 @@ from uuid import UUID
 import click
 
 
-@click.command()
+@click.command(short_help="Start a service that was onboarded.")
 @click.argument("bed")
 @click.argument("service", required=False)
 def start(bed: str, service: str | None) -> None:

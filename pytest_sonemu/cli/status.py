@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pytest_sonemu.gatekeeper.model import Layout
 
 
-@click.command()
+@click.command(short_help="Show what runs on a bed: VNFs, PoPs, addresses, links.")
 @click.argument("bed", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
 def status(bed: str | None, as_json: bool) -> None:

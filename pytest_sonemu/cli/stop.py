@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command()
+@click.command(short_help="Stop an instance.")
 @click.argument("bed")
 @click.argument("instance", required=False)
 def stop(bed: str, instance: str | None) -> None:

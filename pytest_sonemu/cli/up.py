@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.5
 
 
-@click.command()
+@click.command(short_help="Boot a bed with SONATA's gatekeeper on it.")
 @click.argument("topology", required=False, type=click.Path(path_type=Path))
 @click.option("--name", help="What the bed is called; a name is made up without it.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to serve on.")
@@ -85,7 +85,7 @@ def up(
             voice.ready = True
             voice(f"bed {bed.name} is up: {served.url} (Ctrl-C ends it)")
             end.waited_for = True
-            _stay(bed, end.asked)
+            _stay(bed, served, end.asked)
             # The bed first: what is being started fails at once, and is answered before the port closes.
             bed.end()
     voice(f"bed {bed.name} has ended")
@@ -131,18 +131,25 @@ def _prepare(served: ServedGatekeeper, packages: tuple[Path, ...], start: bool) 
     for path in packages:
         try:
             package = served.gatekeeper.catalogue.onboard_path(path)
-            if start:
-                served.gatekeeper.lifecycle.start(Wish(package.uuid))
         except Answer as refusal:
-            raise click.ClickException(f"{path}: {refusal.reason}") from refusal
+            raise click.ClickException(refusal.reason) from refusal
+        if start:
+            try:
+                served.gatekeeper.lifecycle.start(Wish(package.uuid))
+            except Answer as refusal:
+                raise SystemExit(1) from refusal  # it has been said why
 
 
-def _stay(bed: TestBed, asked: threading.Event) -> None:
-    """Show what runs as it changes, until somebody asks for the end or the bed is gone."""
+def _stay(bed: TestBed, served: ServedGatekeeper, asked: threading.Event) -> None:
+    """Show what runs as it changes, until somebody asks for the end or the bed is gone.
+
+    What is started over HTTP is shown once it is ready.
+    """
     shown: list[str] = []
     while not asked.is_set():
         try:
-            now = [line for service in bed.services for line in _lines(service)]
+            ready = {uuid for group in served.gatekeeper.lifecycle.listing() for uuid in group}
+            now = [line for service in bed.services if service.uuid in ready for line in _lines(service)]
         except BedGoneError:
             return
         if now != shown:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FINDINGS, UNUSABLE = 1, 2
 
 
-@click.command()
+@click.command(short_help="Check packages and projects: all that is wrong, and where.")
 @click.argument("packages", nargs=-1, required=True, metavar="PKG...", type=click.Path(path_type=Path))
 @click.option(
     "--format",

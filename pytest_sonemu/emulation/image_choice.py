@@ -116,6 +116,7 @@ def _from_reference(reference: str, reason: str, local: Callable[[str], bool], s
 def _build(request: ImageRequest, way: Way, target: str, reason: str, allow_build: bool) -> Want:
     if not allow_build:
         raise Refused(
-            f"it would have to be built from {target}, and builds are not allowed here (--allow-build)"
+            f"it would have to be built from {target}, and builds are not allowed here"
+            " (`sonemu up --allow-build` allows them)"
         )
     return Want(way, target, reason)

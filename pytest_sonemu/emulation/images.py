@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import requests
 from docker import APIClient
@@ -48,6 +48,8 @@ ENTRY_SCRIPTS = ("VIM_EMU_CMD=", "SON_EMU_CMD=")
 # What a kernel runs beside its own: a 64-bit one the 32-bit images of its family.
 COMPATIBLE = {"amd64": {"amd64", "386"}, "arm64": {"arm64", "arm"}}
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "i386": "386"}
+# Who asks for images, and so where another one is named instead of one that cannot be had.
+Caller = Literal["pytest", "python", "up"]
 
 T = TypeVar("T")
 Service = TypeVar("Service")
@@ -67,12 +69,14 @@ class ImageResolver:
         *,
         allow_build: bool = True,
         limits: builds.BuildLimits | None = None,
+        caller: Caller = "pytest",
         pull_first: float = PULL_FIRST,
         pull_idle: float = PULL_IDLE,
     ) -> None:
         self._client = client
         self._progress = progress
         self._allow_build = allow_build
+        self._caller: Caller = caller
         self._limits = limits or builds.BuildLimits()
         self._pull_times = (pull_first, pull_idle)
         self._lock = threading.Lock()
@@ -136,9 +140,9 @@ class ImageResolver:
             reference, image = self._carry_out(want, request, present)
             return self._choice(request, want, reference, image)
         except Refused as refusal:
-            return Refused(_failure(request, str(refusal)))
+            return Refused(_failure(request, str(refusal), self._caller))
         except (ImageError, MachineError) as error:
-            return Refused(_failure(request, str(error)))
+            return Refused(_failure(request, str(error), self._caller))
 
     def _carry_out(self, want: Want, request: ImageRequest, present: Mapping[str, Any]) -> tuple[str, Any]:
         if want.way == "local":
@@ -352,17 +356,25 @@ def _split(reference: str) -> tuple[str, str]:
     return (head, tag) if colon and "/" not in tag else (reference, "latest")
 
 
-def _failure(request: ImageRequest, why: str) -> str:
+def _failure(request: ImageRequest, why: str, caller: Caller) -> str:
     where = f" ({request.unit.place})" if request.unit.place else ""
     own = f"image '{request.reference}'" if request.reference else "its image"
     return (
-        f"VNF '{request.key}'{where}: {own} cannot be had: {why}\n"
-        f"    map it: --sonemu-set '{request.key}.image={BASE_IMAGE}' (or yours)"
-        + (
-            f", or under images: of sonemu.yml or the topology ('{request.reference}': …)"
-            if request.reference
-            else ""
-        )
+        f"VNF '{request.key}'{where}: {own} cannot be had: {why}\n    map it: {_way_to_map(request, caller)}"
+    )
+
+
+def _way_to_map(request: ImageRequest, caller: Caller) -> str:
+    key, reference = request.key, request.reference
+    if caller == "up":
+        entry = f'"{reference or "*"}": {BASE_IMAGE}'
+        return f"--images FILE, a YAML map with {entry} (or yours); over HTTP `images` of the start's body"
+    if caller == "python":
+        direct = f'vnfs={{"{key}": {{"image": "{BASE_IMAGE}"}}}} (or yours)'
+    else:
+        direct = f"--sonemu-set '{key}.image={BASE_IMAGE}' (or yours)"
+    return direct + (
+        f", or under images: of sonemu.yml or the topology ('{reference}': …)" if reference else ""
     )
 
 

@@ -96,8 +96,11 @@ class Lifecycle:
             running = self._emulation.start(
                 package.path, instance.uuid, wish.options, instance.progress.append
             )
+            # Before it is listed, so that nobody who looks at both hears of it in the wrong order.
+            self._say(f"{package.service} runs as {instance.uuid}")
         except SonemuError as error:
             failure = error
+            self._say(f"{package.service} failed to start: {_start_problem(package, error).detail}")
         finally:
             with self._lock:
                 if running is not None:
@@ -105,15 +108,12 @@ class Lifecycle:
                 else:
                     self._note_failure(instance, failure)
                 instance.decided.set()
-        outcome = f"runs as {instance.uuid}" if failure is None else f"failed to start: {failure}"
-        self._say(f"{package.service} {outcome}")
         return failure
 
     def _note_failure(self, instance: Instance, failure: SonemuError | None) -> None:
         reason = failure or SonemuError("an unexpected error, which stands in the server's log")
-        package = instance.package
         instance.state = "failed"
-        instance.problem = problem_of(START_FAILED, reason, hide=str(package.path), show=package.file_name)
+        instance.problem = _start_problem(instance.package, reason)
         failed = [known for known in self._instances.values() if known.state == "failed"]
         for old in failed[: max(0, len(failed) - FAILURES_KEPT)]:
             del self._instances[old.uuid]
@@ -201,9 +201,9 @@ class Lifecycle:
         finally:
             with self._lock:
                 self._stopping.discard(running.uuid)
+        self._say(f"{running.service} {running.uuid} stopped")
         with self._lock:
             self._instances.pop(running.uuid, None)
-        self._say(f"{running.service} {running.uuid} stopped")
         return running.uuid
 
     def _claim(self, service: str | None, wanted: str | None) -> tuple[RunningInstance, Instance | None]:
@@ -252,6 +252,11 @@ class Lifecycle:
             threads = list(self._threads)
         for thread in threads:
             thread.join()
+
+
+def _start_problem(package: OnboardedPackage, error: SonemuError) -> Problem:
+    """Why it did not start, with the name that the package came with."""
+    return problem_of(START_FAILED, error, hide=str(package.path), show=package.file_name)
 
 
 def _view(

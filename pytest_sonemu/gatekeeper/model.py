@@ -285,6 +285,7 @@ class StartRequest:
     address_plan: str | None = None
     routes: str | list[str] | None = None
     mtu: int | None = None
+    overprovision: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +296,7 @@ class StopRequest:
     service_instance_uuid: str | None = None
 
 
-OPTIONS = ("placement", "images", "vnfs", "saps", "address_plan", "routes", "mtu")
+OPTIONS = ("placement", "images", "vnfs", "saps", "address_plan", "routes", "mtu", "overprovision")
 
 
 @dataclass(frozen=True)

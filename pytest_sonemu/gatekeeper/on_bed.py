@@ -56,7 +56,12 @@ class BedEmulation:
         self, package: Path, uuid: str, options: Mapping[str, object], progress: Callable[[str], None]
     ) -> OnBed:
         service = self._bed.instantiate(
-            package, self._with_defaults(options), uuid=uuid, allow_build=self._allow_build, progress=progress
+            package,
+            self._with_defaults(options),
+            uuid=uuid,
+            allow_build=self._allow_build,
+            progress=progress,
+            caller="up",
         )
         return OnBed(service)
 

@@ -19,7 +19,7 @@ class Answer(Exception):
     """Ends a request with this status and body."""
 
     def __init__(self, status: int, body: Problem | UploadProblem | str) -> None:
-        super().__init__(body if isinstance(body, str) else f"{body.message}: {body.detail}")
+        super().__init__(body if isinstance(body, str) else body.detail)
         self.status, self.body = status, body
 
     @property

@@ -18,6 +18,7 @@ from pytest_sonemu.topology.model import Topology
 if TYPE_CHECKING:
     from pytest_sonemu.descriptors.read import Package
     from pytest_sonemu.emulation.image_choice import ImageRequest
+    from pytest_sonemu.emulation.images import Caller
 
 Progress = Callable[[str], None]
 
@@ -105,18 +106,20 @@ def start(
     *,
     uuid: str | None = None,
     allow_build: bool = True,
+    caller: Caller = "python",
 ) -> InstanceCore:
     """Start a service and return when it is ready. What was made is undone if that fails.
 
     `uuid` is what the instance is to be called over HTTP. Without `allow_build` a package whose
-    Dockerfile would have to be built is refused.
+    Dockerfile would have to be built is refused. `caller` decides what an error advises.
     """
     from pytest_sonemu.emulation.images import ImageResolver
 
     say = progress if progress is not None else _to_nobody
     client = bed.client
     requests = wish.image_requests(client.topology)
-    images = ImageResolver(bed.docker, say, allow_build=allow_build).resolve(requests) if requests else {}
+    resolver = ImageResolver(bed.docker, say, allow_build=allow_build, caller=caller)
+    images = resolver.resolve(requests) if requests else {}
     plan, _applied = client.apply(
         lambda allocations: make_plan(
             wish.service,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from pytest_sonemu.descriptors.read import Package
+    from pytest_sonemu.emulation.images import Caller
 
 
 class TestBed:
@@ -183,10 +184,14 @@ class TestBed:
         uuid: str | None = None,
         allow_build: bool = True,
         progress: Progress | None = None,
+        caller: Caller = "python",
     ) -> Service:
-        """`start` with more to say: the uuid, whether Dockerfiles may be built, who hears of progress."""
+        """`start` with more to say: the uuid, whether Dockerfiles may be built, who hears of progress, whom
+        errors advise."""
         wish = wanted(package, options)
-        core = start(self._core, wish, progress or self._progress, uuid=uuid, allow_build=allow_build)
+        core = start(
+            self._core, wish, progress or self._progress, uuid=uuid, allow_build=allow_build, caller=caller
+        )
         return Service(core)
 
     def stop(self, service: Service | str) -> None:
@@ -232,8 +237,11 @@ class _View(TestBed):
         uuid: str | None = None,
         allow_build: bool = True,
         progress: Progress | None = None,
+        caller: Caller = "python",
     ) -> Service:
-        service = super().instantiate(package, options, uuid=uuid, allow_build=allow_build, progress=progress)
+        service = super().instantiate(
+            package, options, uuid=uuid, allow_build=allow_build, progress=progress, caller=caller
+        )
         self._undo.push(service.stop, f"service {service.id}")
         return service
 

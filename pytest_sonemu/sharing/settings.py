@@ -29,7 +29,7 @@ OWN_KEYS = ("topology", "package", "scope", "requires", "exclusive")
 # The keys that are handed on to `TestBed.start`; their values are checked there and by planning.options.
 SERVICE_KEYS = (
     "vnfs", "saps", "images", "placement", "overprovision", "address_plan", "routes", "ipv6", "offload",
-    "mtu",
+    "mtu", "container_names",
 )  # fmt: skip
 _TABLES = ("vnfs", "saps", "images")
 _TEXT_KEYS = ("topology", "package", "image", "build", "env", "secrets", "sysctls", "images", "placement")

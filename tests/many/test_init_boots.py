@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from click.testing import CliRunner
 from pytest_sonemu.cli import main
 from pytest_sonemu.emulation.docker_api import connect
 from pytest_sonemu.handles.testbed import TestBed
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("from_dockerfile", [False, True], ids=["image", "build"])
@@ -23,6 +27,8 @@ def test_a_new_project_runs(tmp_path: Path, from_dockerfile: bool) -> None:
         (source / "Dockerfile").write_text(f"FROM sonemu/vnf-base\nLABEL of=init-{os.getpid()}\n")
         arguments += ["--build", str(source)]
     assert CliRunner().invoke(main, ["init", str(project), *arguments]).exit_code == 0
+    if not from_dockerfile:
+        assert_its_own_test_passes(project)
     with TestBed(project / "topology.yml") as bed:
         service = bed.start(project)
         for point in ("input", "output"):
@@ -38,3 +44,34 @@ def test_a_new_project_runs(tmp_path: Path, from_dockerfile: bool) -> None:
         client = connect()
         client.remove_image(container.image.reference, force=True)
         client.close()
+
+
+def assert_its_own_test_passes(project: Path) -> None:
+    """As a person runs it: with pytest, in the project's folder."""
+    plugins = ["-p", "pytest_sonemu.plugin", "-p", "pytest_sonemu.short_names", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-c",
+            os.devnull,
+            "--rootdir",
+            str(project),
+            *plugins,
+            "test_service.py",
+        ],
+        cwd=project,
+        env={
+            **os.environ,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTHONPATH": str(ROOT),
+            "PYTEST_ADDOPTS": "",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout

@@ -95,7 +95,8 @@ def test_the_end_cuts_a_start_short(docker: DockerClient, tmp_path: Path) -> Non
     with sonemu_up() as up, GatekeeperClient(up.url) as gatekeeper:
         gatekeeper.onboard_bytes(small())
         gatekeeper.begin(vnfs={"fw": {"ready": "exec:false"}})
-        up.until(lambda: "deployed:" in up.lines)
+        up.until(lambda: len(left(docker, up.bed)) == 2)  # its container is there, and is not ready
+        assert "deployed:" not in up.lines
         up.process.send_signal(signal.SIGTERM)
         assert up.ended() == 0
         assert left(docker, up.bed) == []
@@ -115,6 +116,37 @@ def test_the_first_line_and_what_changes(package: Path) -> None:
         with TestBed.attach("gate-lines") as attached:
             attached.start(package)
             up.until(lambda: up.lines[-1].endswith("container sonemu-gate-lines-fw"))
+
+
+def test_a_service_is_shown_when_it_is_ready_and_missed_when_it_is_gone(package: Path) -> None:
+    with sonemu_up() as up, GatekeeperClient(up.url) as gatekeeper:
+        uuid = gatekeeper.onboard(package).service_uuid
+        instance = gatekeeper.start(uuid, vnfs={"fw": {"ready": "exec:sleep 1.2"}})
+        up.until(lambda: "deployed:" in up.lines)
+        assert up.lines.index(f"small runs as {instance}") < up.lines.index("deployed:")
+        with TestBed.attach(up.bed) as attached:
+            attached.stop(instance)
+        # Nobody asks the gatekeeper anything, and it is said all the same.
+        up.until(lambda: f"small {instance} was stopped by somebody else" in up.lines)
+        up.until(lambda: up.lines[-1] == "nothing is deployed")
+
+
+def test_an_image_that_cannot_be_had_at_the_start(tmp_path: Path) -> None:
+    """What is advised works here, the file is called as it is, and it is all said once."""
+    function = vnfd("fw", unit={"vm_image": "file:///docker_files/fw/Dockerfile"})
+    content = members(nsd({"fw": "fw"}, {"in": ["input", "fw:input"]}), function)
+    content["docker_files/fw/Dockerfile"] = b"FROM sonemu/vnf-base\n"
+    package = tmp_path / "built.son"
+    package.write_bytes(zipped(content))
+    with sonemu_up("--package", str(package), "--start") as up:
+        assert up.ended() == 1
+        said = "\n".join([*up.errors, *up.lines])
+    assert said.count("builds are not allowed here") == 1, said
+    assert "--allow-build" in said
+    assert "--images FILE" in said
+    assert "--sonemu-set" not in said
+    assert "/proc/" not in said
+    assert "built.son" in said
 
 
 def test_the_verbs(package: Path) -> None:
@@ -214,7 +246,7 @@ def test_a_package_that_is_refused(tmp_path: Path, docker: DockerClient) -> None
     package.write_bytes(b"PK")
     with sonemu_up("--name", "gate-refused", "--package", str(package)) as up:
         assert up.ended() == 1
-        assert "broken.son" in "\n".join(up.errors)
+        assert "\n".join(up.errors).count("broken.son cannot be used as a service package") == 1
         assert left(docker, "gate-refused") == []
 
 

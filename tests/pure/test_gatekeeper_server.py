@@ -20,9 +20,12 @@ from pytest_sonemu.errors import GatekeeperError, SettingsError
 from pytest_sonemu.gatekeeper import catalogue, reception
 from pytest_sonemu.gatekeeper.app import make_app
 from pytest_sonemu.gatekeeper.client import GatekeeperClient
+from pytest_sonemu.gatekeeper.lifecycle import Lifecycle
+from pytest_sonemu.gatekeeper.model import Wish
 from pytest_sonemu.gatekeeper.openapi import document
 from pytest_sonemu.gatekeeper.server import GatekeeperServer
 from pytest_sonemu.gatekeeper.state import Gatekeeper
+from pytest_sonemu.topology.model import PoP, Topology
 from tests.support.fake_emulation import FakeEmulation
 from tests.support.http import Served, assert_problem
 from tests.support.old_clients import send
@@ -299,6 +302,43 @@ class TestLifecycle:
         served.onboard(small())
         served.gatekeeper.lifecycle.close()
         assert served.ask("POST", "/instantiations", json={}).status == 503
+
+    def test_pops_may_be_filled_further(self, fake: FakeEmulation, served: Served) -> None:
+        fake.topology = Topology((PoP("pop1", cpu=1.0),))
+        served.onboard(small())
+        wish: dict[str, object] = {"vnfs": {"fw": {"cpu": 1.5}}}
+        refused = served.ask("POST", "/instantiations", json=wish)
+        assert refused.status == 500
+        assert "overprovision, now 1" in refused.body["detail"]
+        instance = served.start({**wish, "overprovision": 1.5})
+        assert served.get(f"/instantiations/{instance}").body["ignored"] == []
+
+    def test_what_is_said_of_a_refusal(self, served: Served) -> None:
+        answer = served.ask("POST", "/packages", files={"package": ("broken.son", b"text")})
+        assert answer.status == 500
+        (line,) = [line for line in served.said if line.startswith("refused")]
+        assert line.startswith("refused broken.son: broken.son cannot be used as a service package")
+        assert line.count("cannot be used as a service package") == 1
+
+    def test_a_start_that_failed_is_said_with_the_packages_own_name(self, served: Served) -> None:
+        served.onboard(small(vm_image="nobody.invalid/x"))
+        assert served.ask("POST", "/instantiations", json={}).status == 500
+        (line,) = [line for line in served.said if "failed to start" in line]
+        assert "/proc/" not in line
+
+    def test_it_is_said_that_a_service_runs_before_it_is_listed(
+        self, fake: FakeEmulation, served: Served
+    ) -> None:
+        listed: list[tuple[str, bool]] = []
+        lifecycle = Lifecycle(
+            fake,
+            served.gatekeeper.catalogue,
+            lambda line: listed.append((line, any(lifecycle.listing()))),
+        )
+        served.onboard(small())
+        instance = lifecycle.start(Wish())
+        assert listed[-1] == (f"small runs as {instance.uuid}", False)
+        assert any(lifecycle.listing())
 
 
 class TestOpenapi:

@@ -38,7 +38,10 @@ def test_a_project_is_sound(tmp_path: Path, arguments: list[str], vnf: str, poin
     assert len(package.service.links) == len(points)
     assert len(package.service.paths) == (len(points) > 1)
     assert [pop.name for pop in read_topology(folder / "topology.yml").pops] == ["pop1", "pop2"]
-    compile((folder / "test_service.py").read_text(), "test_service.py", "exec")
+    written = (folder / "test_service.py").read_text()
+    compile(written, "test_service.py", "exec")
+    if len(points) > 1:
+        assert f'service.ping("{points[0]}", "{points[1]}")' in written
 
 
 def test_a_build_is_an_option_beside_the_project(tmp_path: Path) -> None:

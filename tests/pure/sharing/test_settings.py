@@ -43,6 +43,22 @@ def test_marks_merge_key_by_key_and_the_nearest_wins(pytester: pytest.Pytester, 
     run("-k", "TestX or test_b").assert_outcomes(passed=2)
 
 
+def test_the_options_of_a_whole_service_stand_in_the_marker(pytester: pytest.Pytester, run: Run) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        @pytest.mark.sonemu(package="fw.son", overprovision=1.5, container_names="mn")
+        def test_a(service):
+            assert service.options == {"overprovision": 1.5, "container_names": "mn"}
+        @pytest.mark.sonemu(package="fw.son", overprovision=-1)
+        def test_b(service): pass
+        """
+    )
+    result = run()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*overprovision: -1 is not a number above 0*"])
+
+
 def test_the_order_of_all_layers(pytester: pytest.Pytester, run: Run) -> None:
     pytester.makeini("[pytest]\nsonemu_set =\n    fw.image=ini\n    mtu=1400\n    placement=first\n")
     pytester.makepyfile(
