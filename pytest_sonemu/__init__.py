@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_sonemu.handles.results import Interface as Interface
     from pytest_sonemu.handles.results import InterfaceStats as InterfaceStats
     from pytest_sonemu.handles.results import LinkStats as LinkStats
+    from pytest_sonemu.handles.results import OuterAddress as OuterAddress
     from pytest_sonemu.handles.results import PathVerdict as PathVerdict
     from pytest_sonemu.handles.results import PingResult as PingResult
     from pytest_sonemu.handles.results import Rtt as Rtt
@@ -52,6 +53,7 @@ _HOMES = {
     "NetworkFunction": "descriptors.model",
     "NetworkService": "descriptors.model",
     "PathVerdict": "handles.results",
+    "OuterAddress": "handles.results",
     "PingResult": "handles.results",
     "PoP": "topology.model",
     "PopLink": "topology.model",
@@ -77,6 +79,7 @@ __all__ = [
     "LinkStats",
     "NetworkFunction",
     "NetworkService",
+    "OuterAddress",
     "PathVerdict",
     "PingResult",
     "PoP",

@@ -25,6 +25,7 @@ from pytest_sonemu.planning.names import interface_names
 from pytest_sonemu.planning.options import ServiceOptions
 from pytest_sonemu.planning.plan import EndpointKind, LinkKind
 from pytest_sonemu.planning.units import tree_root
+from pytest_sonemu.planning.wiring_checks import check_ids, check_references, check_shapes
 
 PortKey = tuple[str, str, int]
 """Endpoint id, connection point id, and which of that interface's links it is, from 0."""
@@ -121,12 +122,12 @@ class Wiring:
 
 def wire_service(service: NetworkService, options: ServiceOptions) -> Wiring:
     """Check and resolve every reference of the service. Raises PlanningError, CapabilityError."""
-    _check_ids(service)
+    check_ids(service)
     functions = {function.id: function for function in service.functions}
     saps = {sap.id: sap for sap in service.saps}
-    _check_references(service, functions, saps)
+    check_references(service, functions, saps)
     links, aliases = _without_pairs(service.links)
-    _check_shapes(links)
+    check_shapes(links)
     management = {link.id: is_management(link, functions, saps) for link in links}
     in_links = _links_of_points(links)
     bare = _bare_points(service, options, in_links, management)
@@ -144,50 +145,6 @@ def wire_service(service: NetworkService, options: ServiceOptions) -> Wiring:
         for other in others
     ]
     return Wiring(ports, wires, _segments(wires, bare), frozenset(bare), tuple(warnings))
-
-
-def _check_ids(service: NetworkService) -> None:
-    seen: set[str] = set()
-    endpoints = [(function.id, function.place) for function in service.functions]
-    for name, place in (*endpoints, *((sap.id, sap.place) for sap in service.saps)):
-        if name in seen:
-            at = f" ({place})" if place else ""
-            raise PlanningError(
-                f"'{name}' names two endpoints of service '{service.name}'{at}; rename one of them"
-            )
-        seen.add(name)
-    ids: set[str] = set()
-    for link in service.links:
-        if link.id in ids:
-            raise PlanningError(
-                f"'{link.id}' names two virtual links of service '{service.name}'; rename one of them"
-            )
-        ids.add(link.id)
-
-
-def _check_references(
-    service: NetworkService, functions: Mapping[str, NetworkFunction], saps: Mapping[str, Sap]
-) -> None:
-    problems = [
-        f"virtual link '{link.id}'{f' ({ref.place})' if ref.place else ''}: {fault}"
-        for link in service.links
-        for ref in link.references
-        if (fault := _fault_of(ref, functions, saps))
-    ]
-    if problems:
-        raise PlanningError("\n".join([f"service '{service.name}' cannot be wired:", *problems]))
-
-
-def _fault_of(ref: Reference, functions: Mapping[str, NetworkFunction], saps: Mapping[str, Sap]) -> str:
-    if ref.function is None:
-        return "" if ref.point in saps else f"no SAP '{ref.point}'{did_you_mean(ref.point, saps)}"
-    function = functions.get(ref.function)
-    if function is None:
-        return f"no VNF '{ref.function}'{did_you_mean(ref.function, functions)}"
-    points = [point.id for point in function.connection_points]
-    if ref.point not in points:
-        return f"VNF '{function.id}' has no connection point '{ref.point}'{did_you_mean(ref.point, points)}"
-    return ""
 
 
 def _without_pairs(links: Sequence[VirtualLink]) -> tuple[list[VirtualLink], dict[str, list[str]]]:
@@ -208,23 +165,6 @@ def _without_pairs(links: Sequence[VirtualLink]) -> tuple[list[VirtualLink], dic
             circuits[ends] = link.id
         kept.append(link)
     return kept, aliases
-
-
-def _check_shapes(links: Iterable[VirtualLink]) -> None:
-    for link in links:
-        count = len(link.references)
-        place = f" ({link.place})" if link.place else ""
-        if link.connectivity == "E-Line" and count != 2:
-            raise PlanningError(
-                f"E-Line '{link.id}'{place} has {count} ends, not two; with more it is an E-LAN"
-            )
-        if count == 0:
-            raise PlanningError(f"{link.connectivity} '{link.id}'{place} has no members")
-        if (root := tree_root(link)) is not None and root not in link.references:
-            raise PlanningError(f"the root of E-Tree '{link.id}'{place}, '{root}', is none of its ends")
-        twice = next((ref for ref in link.references if link.references.count(ref) > 1), None)
-        if twice is not None and twice.function is not None:
-            raise PlanningError(f"virtual link '{link.id}'{place} names '{twice}' twice")
 
 
 def is_management(
