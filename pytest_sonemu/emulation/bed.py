@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_sonemu.emulation.containers import Containers
 from pytest_sonemu.emulation.fabric import Fabric
+from pytest_sonemu.emulation.failures import StalePlanError
 from pytest_sonemu.emulation.forwarder import Forwarder
 from pytest_sonemu.emulation.instance import PARALLEL, Instance
 from pytest_sonemu.emulation.protocol import Applied, BedEvent, BedState, Boot, PastCounters
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 REMOVAL_SECONDS = 30.0
-
-
-class StalePlanError(EmulationError):
-    """The plan was made before something else was given out."""
 
 
 class Bed:

@@ -15,6 +15,7 @@ from pytest_sonemu import errors
 from pytest_sonemu.emulation import launch, places
 from pytest_sonemu.emulation import protocol as messages
 from pytest_sonemu.emulation.codec import Channel
+from pytest_sonemu.emulation.failures import StalePlanError, raised
 from pytest_sonemu.planning.plan import Allocations, DeploymentPlan
 from pytest_sonemu.relay.model import Impairment
 from pytest_sonemu.topology.model import Topology
@@ -190,7 +191,7 @@ class BedClient:
             plan = make_plan(allocations)
             try:
                 reply = self.request(messages.Apply(plan, allocations.generation), progress)
-            except _StaleError:
+            except StalePlanError:
                 continue
             return plan, _expect(reply, messages.Applied)
         raise errors.EmulationError(f"bed '{self.name}' changed {PLANNING_TRIES} times while a plan was made")
@@ -346,22 +347,6 @@ class BedClient:
             if self._idle:
                 return self._idle.pop()
         return _connect(self.name, self._uid)
-
-
-class _StaleError(errors.EmulationError):
-    """The plan was made before something else was given out."""
-
-
-def raised(failure: messages.Failure) -> errors.SonemuError:
-    """The exception that a failure stands for."""
-    if failure.reason == "stale":
-        return _StaleError(failure.message)
-    kind = getattr(errors, failure.error, errors.EmulationError)
-    error: errors.SonemuError = kind.__new__(kind)
-    Exception.__init__(error, failure.message)
-    if isinstance(error, errors.DescriptorError):
-        error.findings = ()
-    return error
 
 
 def beds() -> list[BedEntry]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from pytest_sonemu import errors
 from pytest_sonemu.emulation import namespaces, places, processes, protocol
 from pytest_sonemu.emulation.codec import Channel
+from pytest_sonemu.emulation.failures import failure
 from pytest_sonemu.emulation.requests import Requests
 from pytest_sonemu.planning.batches import namespace_sysctls
 
@@ -216,18 +217,6 @@ class Keeper:
         return protocol.Booted(
             self.bed_name, os.getpid(), started, str(self.run_dir), self.boot.topology, self.boot.seed
         )
-
-
-def failure(error: Exception) -> protocol.Failure:
-    """An error as it travels to the client, which raises the same one again."""
-    from pytest_sonemu.emulation.bed import StalePlanError
-
-    if isinstance(error, StalePlanError):
-        return protocol.Failure("EmulationError", str(error), reason="stale")
-    name = type(error).__name__
-    if not isinstance(error, errors.SonemuError):
-        return protocol.Failure("EmulationError", f"{name}: {error}", reason="unexpected")
-    return protocol.Failure(name, str(error))
 
 
 def _peer(connection: socket.socket) -> tuple[int, int]:

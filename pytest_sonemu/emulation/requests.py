@@ -12,6 +12,7 @@ from pytest_sonemu import errors
 from pytest_sonemu.emulation import between, inside, namespaces, processes, protocol, survey
 from pytest_sonemu.emulation.bed import Bed
 from pytest_sonemu.emulation.codec import Channel
+from pytest_sonemu.emulation.failures import failure
 from pytest_sonemu.emulation.spawning import Caller
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ class Requests:
 
     def answer(self, request: protocol.Request, descriptors: Sequence[int]) -> None:
         """Carry out a request and send its reply, or the failure."""
-        from pytest_sonemu.emulation.keeper import failure
-
         handed_out: list[int] = []
         try:
             reply = self._carry_out(request, descriptors, handed_out)
