@@ -1,4 +1,4 @@
-"""VNFs of several units, interfaces in several links, E-Trees and paired E-Lines, on real containers."""
+"""VNFs of several units, interfaces in several links, E-Trees and paired E-Lines: direct and relayed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,6 @@ from pytest_sonemu.handles.testbed import TestBed
 from pytest_sonemu.topology.model import PoP, PopLink, Topology
 from tests.support.frames import BROADCAST, Ear, Mouth, frame, wait_for
 
-TOPOLOGY = Topology(
-    (PoP("pop1"), PoP("pop2"), PoP("pop3")), (PopLink("pop1", "pop2"), PopLink("pop2", "pop3"))
-)
 MARK = b"pytest-sonemu frame mark"
 SETTLED = {"ready": "exec:true"}
 
@@ -101,9 +98,10 @@ WHERE = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def bed() -> Iterator[TestBed]:
-    with TestBed(TOPOLOGY) as bed:
+@pytest.fixture(scope="module", params=[None, 0.002], ids=["direct", "relayed"])
+def bed(request: pytest.FixtureRequest) -> Iterator[TestBed]:
+    links = (PopLink("pop1", "pop2", delay=request.param), PopLink("pop2", "pop3", delay=request.param))
+    with TestBed(Topology((PoP("pop1"), PoP("pop2"), PoP("pop3")), links)) as bed:
         yield bed
 
 
@@ -249,9 +247,11 @@ def test_a_shared_interface_is_what_it_was_after_a_restart(shared: Service) -> N
     assert heard_of(shared, "a") == {"hub:port"}
 
 
-def test_paired_e_lines_are_one_circuit(shared: Service) -> None:
+def test_paired_e_lines_are_one_circuit(bed: TestBed, shared: Service) -> None:
     assert list(shared.links) == ["to-a", "to-b", "between", "to-d", "lan", "alone", "tree"]
-    assert shared.link("back").id == "between"
+    between = shared.link("back")
+    shaped = any(link.delay for link in bed.topology.links)
+    assert (between.id, between.realisation) == ("between", "relayed" if shaped else "direct")
     assert shared.ping("hub2", "hub").loss == 0
 
 
