@@ -43,20 +43,23 @@ class BedOnMachine:
         held = frozenset(_namespaces_of(keeper_pid))
         return cls(name, places.run_dir(name, uid), keeper_pid, started, held)
 
-    def traces(self) -> Traces:
+    def traces(self, older_than: float | None = None) -> Traces:
+        """What is there now. A namespace counts while a process stands in it that was started before
+        `older_than` (ticks since boot): the number of one that is gone is soon given to another."""
         with closing(docker_api.connect()) as docker:
             found = docker.containers(all=True, filters={"label": f"sonemu.testbed={self.name}"})
         return Traces(
             containers=tuple(container["Names"][0] for container in found),
             keeper=processes.alive(self.keeper_pid, self.keeper_start),
             run_dir=self.run_dir.exists(),
-            namespaces=self.namespaces & frozenset(_all_namespaces()),
+            namespaces=self.namespaces & frozenset(_all_namespaces(older_than)),
         )
 
     def wait_until_gone(self, seconds: float) -> Traces:
         """What is left when nothing is, or after `seconds`."""
-        wait(lambda: self.traces().none, seconds)
-        return self.traces()
+        now = time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
+        wait(lambda: self.traces(now).none, seconds)
+        return self.traces(now)
 
 
 def wait(condition: Callable[[], bool], seconds: float) -> bool:
@@ -83,11 +86,14 @@ def _namespaces_of(pid: int) -> Iterator[str]:
     return iter(found - {own})
 
 
-def _all_namespaces() -> Iterator[str]:
-    """The network namespaces in which any process stands."""
+def _all_namespaces(older_than: float | None) -> Iterator[str]:
+    """The network namespaces in which a process stands that was started before `older_than`."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                yield os.readlink(entry / "ns/net")
+                namespace = os.readlink(entry / "ns/net")
             except OSError:
                 continue
+            started = processes.start_time(int(entry.name))
+            if started is not None and (older_than is None or started < older_than):
+                yield namespace
