@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_sonemu import Service
+from pytest_sonemu import Service, TestBed
 
 pytestmark = pytest.mark.sonemu(
     topology="example_packages/firewall/two-pops.yml", package="example_packages/firewall"
@@ -19,9 +19,14 @@ def test_telnet_is_blocked(service: Service) -> None:
     assert service.connect("input", "server", tcp=23).outcome == "dropped"  # seen into fw, not out of it
 
 
-def test_all_traffic_crosses_the_firewall(service: Service) -> None:
-    service.vnf("fw").sysctl("net.ipv4.ip_forward", 0)  # undone after the test
-    assert service.connect("input", "server", tcp=80).lost_at == "fw"
+def test_the_chain_is_really_crossed(service: Service) -> None:
+    trace = service.trace("input", "server:data", tcp=80)
+    assert trace.hops == ["fw:input", "fw:output", "server:data"]
+
+
+def test_a_slow_wan_is_slow(service: Service, testbed: TestBed) -> None:
+    with testbed.link("pop1", "pop2").impair(delay="50ms"):  # each way
+        assert service.ping("input", "server").rtt.median == pytest.approx(0.100, abs=0.005)
 
 
 def test_the_rules_survive_a_restart(service: Service) -> None:

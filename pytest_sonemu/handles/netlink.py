@@ -22,7 +22,8 @@ NETLINK_ROUTE = 0
 _RTM_GETLINK, _RTM_GETADDR, _RTM_GETROUTE = 18, 22, 26
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NLM_F_REQUEST, _NLM_F_DUMP, _NLM_F_DUMP_INTR = 0x1, 0x300, 0x10
-_IFF_UP, _IFF_LOOPBACK, _IFF_RUNNING = 0x1, 0x8, 0x40
+# The kernel says RUNNING up to a second after the carrier is there, LOWER_UP at once.
+_IFF_UP, _IFF_LOOPBACK, _IFF_LOWER_UP = 0x1, 0x8, 0x10000
 _HEADER = struct.Struct("=IHHII")
 _LINK, _ADDR, _ROUTE = struct.Struct("=BxHiII"), struct.Struct("=BBBBi"), struct.Struct("=BBBBBBBBI")
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_STATS64, _IFLA_PROP_LIST, _IFLA_ALT_IFNAME = 1, 3, 4, 23, 52, 53
@@ -141,7 +142,8 @@ def _link(message: bytes) -> LinkInfo:
             stats = InterfaceStats(rx, rx_bytes, rx_dropped, tx, tx_bytes, tx_dropped)
         elif kind == _IFLA_PROP_LIST:
             altnames = [_text(item) for sub, item in attributes(value) if sub == _IFLA_ALT_IFNAME]
-    up, running, loopback = (bool(flags & bit) for bit in (_IFF_UP, _IFF_RUNNING, _IFF_LOOPBACK))
+    up, carrier, loopback = (bool(flags & bit) for bit in (_IFF_UP, _IFF_LOWER_UP, _IFF_LOOPBACK))
+    running = up and carrier
     return LinkInfo(index, name, mac, mtu, up, running, loopback, stats, tuple(altnames))
 
 

@@ -266,7 +266,7 @@ def _result(pinger: _Pinger, source: Spot, target: Target) -> PingResult:
         address=target.address,
         sent=len(measured),
         received=len(times),
-        rtt=Rtt.of(times) if times else None,
+        times=Rtt.of(times) if times else None,
         jitter=sum(steps) / len(steps) if steps else (0.0 if times else None),
         error=pinger.error if len(times) < len(measured) or not measured else None,
         duplicates=pinger.duplicates,

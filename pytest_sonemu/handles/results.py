@@ -64,8 +64,8 @@ class OuterAddress(NamedTuple):
 class PingResult:
     """What became of a ping.
 
-    `loss` is the share of `sent` that no reply came for. `rtt` and `jitter` (the mean difference
-    between one RTT and the next, in seconds) are None without a reply. `warm_up` echoes were sent
+    `loss` is the share of `sent` that no reply came for. `times` (see `rtt`) and `jitter` (the mean
+    difference between one RTT and the next, in seconds) are None without a reply. `warm_up` echoes were sent
     before the way was known to carry (neighbours had to be found first): they are in neither figure.
     `error` is what a router or the source's own kernel said instead of a reply.
     """
@@ -75,11 +75,18 @@ class PingResult:
     address: Address
     sent: int
     received: int
-    rtt: Rtt | None = None
+    times: Rtt | None = None
     jitter: float | None = None
     error: str | None = None
     duplicates: int = 0
     warm_up: int = 0
+
+    @property
+    def rtt(self) -> Rtt:
+        """The round-trip times, in seconds. Raises ProbeError, with the diagnosis, where no reply came."""
+        if self.times is None:
+            raise ProbeError(f"without a reply there is no round-trip time: {self!r}")
+        return self.times
 
     @property
     def loss(self) -> float:
@@ -91,8 +98,8 @@ class PingResult:
     def __repr__(self) -> str:
         way = f"ping {self.source} -> {_named(self.target, self.address)}"
         figures = f"{self.received} of {self.sent} answered, {self.loss:.0%} lost"
-        if self.rtt is not None:
-            figures += f", rtt median {milliseconds(self.rtt.median)} (max {milliseconds(self.rtt.max)})"
+        if self.times is not None:
+            figures += f", rtt median {milliseconds(self.times.median)} (max {milliseconds(self.times.max)})"
         return one_line(f"<{way}: {figures}{f'; {self.error}' if self.error else ''}>")
 
 

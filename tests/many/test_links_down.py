@@ -44,6 +44,8 @@ def running(bed: TestBed) -> Iterator[Service]:
         service = bed.start(
             made, saps=WHERE | {"near": {"pop": "pop1"}}, placement={"fw": "pop1", "server": "pop1"}
         )
+        # Said at once, not when the kernel gets round to it.
+        assert all(interface.up for vnf in service.vnfs.values() for interface in vnf.interfaces)
         yield service
         service.stop()
 
