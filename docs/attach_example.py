@@ -1,4 +1,7 @@
-"""A second process looks at a bed that another one has booted: `python attach_example.py BED`."""
+"""A second process looks at a bed that another one has booted: `python attach_example.py BED`.
+
+Whatever runs there: it asks for no VNF or SAP by name.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ def main(name: str) -> None:
     with TestBed.attach(name) as bed:  # lets go at the end; the bed lives on
         for service in bed.services:
             print(f"{service.id}: {', '.join(service.vnfs)}")
-            print(service.sap("input").http("http://server/").text, end="")
+            for link in service.links.values():
+                print(f"  {link.id}: {link.stats().packets} packets")
 
 
 if __name__ == "__main__":

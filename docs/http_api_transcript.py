@@ -111,7 +111,6 @@ def page_made_anew(page: str) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "firewall.son").write_bytes(pack(PROJECT))
-        (folder / "images.yml").write_text('"*": sonemu/vnf-base\n')
         (folder / "two-pops.yml").write_bytes((PROJECT / "two-pops.yml").read_bytes())
         shell = Shell(folder)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_sonemu import Service, TestBed
+from pytest_sonemu import Bursts, Service, TestBed
 
 FIREWALL = "example_packages/firewall"
 
@@ -29,6 +29,11 @@ def test_the_same_seed_loses_the_same_packets(service: Service) -> None:
     first = lost()
     assert 0 < first < 0.6
     assert lost() == first
+
+
+def test_losses_in_bursts(service: Service) -> None:
+    with service.link("outside").impair(bursts=Bursts(enter=0.2, leave=0.5), seed=7):
+        assert 0 < service.ping("input", "server", count=40, interval=0.002, timeout=0.3).loss < 1
 
 
 def test_a_narrow_way(service: Service) -> None:

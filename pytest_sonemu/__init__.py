@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_sonemu.handles.service import Service as Service
     from pytest_sonemu.handles.testbed import TestBed as TestBed
     from pytest_sonemu.handles.vnf import Vnf as Vnf
+    from pytest_sonemu.relay.model import Bursts as Bursts
     from pytest_sonemu.sharing.factories import bed_fixture as bed_fixture
     from pytest_sonemu.sharing.factories import service_fixture as service_fixture
     from pytest_sonemu.topology.model import PoP as PoP
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 
 # Loaded when first asked for: importing the package, and pytest loading the plugin, stay cheap.
 _HOMES = {
+    "Bursts": "relay.model",
     "CommandResult": "handles.results",
     "ConnectResult": "handles.results",
     "DirectionStats": "handles.results",
@@ -69,6 +71,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Bursts",
     "CommandResult",
     "ConnectResult",
     "DirectionStats",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from pytest_sonemu.cli import VERBS
+from pytest_sonemu.cli import VERBS, main
 from pytest_sonemu.handles.results import Outcome
 from pytest_sonemu.planning.option_models import sap_option_names, service_option_names, vnf_option_names
 from pytest_sonemu.planning.strategies import STRATEGIES
+from pytest_sonemu.relay.model import Impairment
 from pytest_sonemu.sharing.settings import known_keys
+from pytest_sonemu.topology.read import read_topology
+from pytest_sonemu.topology.schema import LINK_FIELDS, POP_FIELDS, ROOT_FIELDS, SAP_FIELDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -87,3 +92,31 @@ def test_architecture_names_every_room_and_ruling() -> None:
     used = {number for path in code for number in re.findall(r"\bruling (\d+)", path.read_text())}
     known = set(re.findall(r"^\| (\d+) \|", text, re.MULTILINE))
     assert used <= known
+
+
+def test_the_guide_s_whole_topology_is_one(tmp_path: Path) -> None:
+    """It names every key there is, and can be read."""
+    (block,) = re.findall(r"```yaml\n(name: .*?)```", (ROOT / "docs/guide.md").read_text(), re.DOTALL)
+    file = tmp_path / "three-sites.yml"
+    file.write_text(block)
+    topology = read_topology(file)
+    assert len(topology.pops) == 3
+    for key in (*ROOT_FIELDS, *LINK_FIELDS, *POP_FIELDS, *SAP_FIELDS):
+        assert key == "uplink" or f"{key}:" in block, key
+
+
+def test_the_guide_names_every_impairment() -> None:
+    names = {each.name for each in fields(Impairment)}
+    assert names <= names_in("docs/guide.md")
+
+
+def test_the_guide_s_commands_for_ci_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = (ROOT / "docs/guide.md").read_text().partition("\n## In CI\n")[2].partition("\n## ")[0]
+    commands = re.findall(r"^    sonemu ((?:validate|plan|pack) .*)$", section, re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["validate", "plan", "pack"]
+    (tmp_path / "example_packages").symlink_to(ROOT / "example_packages")
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        done = CliRunner().invoke(main, command.split())
+        assert done.exit_code == 0, done.output
+    assert (tmp_path / "firewall.son").stat().st_size > 1000
