@@ -32,6 +32,7 @@ def test_the_same_seed_loses_the_same_packets(service: Service) -> None:
 
 
 def test_losses_in_bursts(service: Service) -> None:
+    assert service.ping("input", "server").loss == 0  # so that no question for a MAC is lost
     with service.link("outside").impair(bursts=Bursts(enter=0.2, leave=0.5), seed=7):
         assert 0 < service.ping("input", "server", count=40, interval=0.002, timeout=0.3).loss < 1
 
@@ -50,7 +51,7 @@ def test_a_cable_is_pulled(service: Service) -> None:
 
 
 def test_something_in_the_middle_breaks(service: Service, testbed: TestBed) -> None:
-    assert service.ping("input", "server").loss == 0  # so fw knows the server's MAC
+    assert service.ping("input", "server").loss == 0  # so that fw knows the server's MAC
     with testbed.link("pop1", "pop2").down():
         assert service.vnf("fw").interface("output").is_up  # nobody notices
         assert service.trace("input", "server", icmp=True, timeout=0.3).lost_at == "inside"
