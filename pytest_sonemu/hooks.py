@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 def pytest_sonemu_testbed_ready(testbed: TestBed) -> None:
     """A test bed of the pool is up, with no instance on it yet.
 
-    Called once a bed, before a test gets it. An error here is one of starting the bed.
+    Called once a bed, before a test gets it. An error here is one of starting the bed. One that the run
+    is attached to may have instances already.
     """
 
 

@@ -45,6 +45,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="who shares a running service, over all marks: session (default), module, class, function",
     )
     group.addoption(
+        "--sonemu-attach",
+        metavar="BED",
+        help="run the tests on a bed that is up, on the instances that run there, and leave it up",
+    )
+    group.addoption(
         "--sonemu-show-config",
         action="store_true",
         help="show the settings of the run and of each test with their origin, and exit",
@@ -59,6 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FOLDER",
         help="where to (default: sonemu-artifacts in the rootdir)",
     )
+    parser.addini("sonemu_attach", "as --sonemu-attach", default="")
     parser.addini("sonemu_artifacts", "as --sonemu-artifacts", default="")
     parser.addini("sonemu_artifacts_dir", "as --sonemu-artifacts-dir", default="")
     parser.addini(
@@ -107,6 +113,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
     run = run_settings(config)
     rest = [f"{name}={each.value}" for name, each in (("keep", run.keep), ("missing", run.missing))]
+    rest += [f"attached to bed {run.attach}"] if run.attach else []
     return f"sonemu: {len(users)} of {len(items)} tests on emulated infrastructure; {', '.join(rest)}"
 
 

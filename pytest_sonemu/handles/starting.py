@@ -121,14 +121,17 @@ def start(
     resolver = ImageResolver(bed.docker, say, allow_build=allow_build, caller=caller)
     images = resolver.resolve(requests) if requests else {}
     plan, _applied = client.apply(
-        lambda allocations: make_plan(
-            wish.service,
-            client.topology,
-            bed=client.name,
-            options=wish.options,
-            images=images,
-            allocations=allocations,
-            uuid=uuid,
+        lambda allocations: replace(
+            make_plan(
+                wish.service,
+                client.topology,
+                bed=client.name,
+                options=wish.options,
+                images=images,
+                allocations=allocations,
+                uuid=uuid,
+            ),
+            digest=wish.digest or "",
         ),
         say,
     )

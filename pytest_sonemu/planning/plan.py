@@ -253,7 +253,8 @@ class PathPlan:
 class DeploymentPlan:
     """All of one instance. `number` tells the instances of a bed apart in the fabric's names.
 
-    `uuid` is what the gatekeeper's clients call it.
+    `uuid` is what the gatekeeper's clients call it; `digest` is its package's, empty for a service in
+    Python.
     """
 
     bed: str
@@ -267,6 +268,7 @@ class DeploymentPlan:
     warnings: tuple[str, ...] = ()
     splits: tuple[Split, ...] = ()
     uuid: str = ""
+    digest: str = ""
 
     def endpoint(self, endpoint_id: str) -> EndpointPlan | None:
         return next((endpoint for endpoint in self.endpoints if endpoint.id == endpoint_id), None)

@@ -79,6 +79,13 @@ def open_bed(topology: object, images: Mapping[str, str]) -> BedLike:
     return cast(BedLike, TestBed(given, images=images or None))
 
 
+def attach(name: str) -> OpenBed:
+    """What opens, in place of beds, the one of that name which is up already."""
+    from pytest_sonemu.sharing.attaching import AttachedBed
+
+    return lambda _topology, images: cast(BedLike, AttachedBed.to(name, images))
+
+
 def prepare_images(
     wishes: Sequence[ImageWish], progress: Callable[[str], None], session: str
 ) -> Mapping[int, SonemuError]:
@@ -102,3 +109,4 @@ class Outside:
     open_bed: OpenBed = open_bed
     prepare_images: PrepareImages = prepare_images
     find_missing: FindMissing = find_missing
+    attach: Callable[[str], OpenBed] = attach

@@ -47,7 +47,7 @@ def story(held: Held, keep: str) -> list[str]:
     if held.service is not None:
         lines.append(f"instance {held.service.id} of {shown(held.ask.package)}")
     lines.append(f"its folder: {held.bed.run_dir}")
-    if keep != "never":
+    if keep != "never" and not getattr(held.bed, "attached", False):
         lines.append(
             f"kept for 2 hours as it is: TestBed.attach({held.bed.name!r}), `sonemu status {held.bed.name}`;"
             f" `sonemu down {held.bed.name}` ends it"

@@ -53,6 +53,8 @@ def describe_run(run: RunSettings) -> list[str]:
         ("scope",): run.scope,
         ("artifacts",): run.artifacts,
     }
+    if run.attach:
+        rows[("attach",)] = Setting(run.attach, "command line or ini")
     for layer in (run.ini, run.command_line):
         rows.update({path: Setting(value, layer.origin) for path, value in layer.leaves.items()})
     return describe(rows)
@@ -75,6 +77,7 @@ def _read(config: pytest.Config) -> RunSettings:
         missing=_choice(config, "missing", MISSINGS, ini_file),
         scope=_choice(config, "scope", SCOPES, ini_file),
         artifacts=_choice(config, "artifacts", ARTIFACTS, ini_file),
+        attach=config.getoption("sonemu_attach") or config.getini("sonemu_attach"),
         command_line=parse_set(entries, "command line", invocation) if entries else empty,
         ini=parse_set(config.getini("sonemu_set"), ini_file, beside_ini),
     )

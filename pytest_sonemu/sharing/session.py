@@ -39,9 +39,8 @@ class Sharing:
     def __init__(self, config: pytest.Config, run: RunSettings) -> None:
         self.config, self.run = config, run
         self.outside = config.stash.get(OUTSIDE, Outside())
-        self.pool = Pool(
-            self.outside.open_bed, self._ready, TerminationGuard(), keep_all=run.keep.value == "always"
-        )
+        open_bed = self.outside.attach(run.attach) if run.attach else self.outside.open_bed
+        self.pool = Pool(open_bed, self._ready, TerminationGuard(), keep_all=run.keep.value == "always")
         self._demands = Demands()
         self._demand_of: dict[pytest.Item, Demand] = {}
         self._missing: dict[str, Sequence[str]] = {}

@@ -51,12 +51,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What holds for the whole run."""
+    """What holds for the whole run. `attach` names the bed that it stands on; empty: beds of its own."""
 
     keep: Setting = Setting("never", "default")
     missing: Setting = Setting("error", "default")
     scope: Setting = Setting("session", "default")
     artifacts: Setting = Setting("on-failure", "default")
+    attach: str = ""
     command_line: Layer = Layer("command line", {})
     ini: Layer = Layer("ini", {})
 

@@ -22,6 +22,8 @@ def before_the_first_test(config: pytest.Config, items: Sequence[pytest.Item]) -
     sharing.collected(items)
     wanted = [item for item in items if item.get_closest_marker("skip") is None]
     asks = [ask for item in wanted for ask in (*sharing.known_asks(item), *asks_of_fixtures(item, config))]
+    if sharing.run.attach:
+        return  # what runs there has its images
     prepare(asks, sharing.outside.prepare_images, _teller(config), _run_id(config), sharing.pool)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import pytest_sonemu.descriptors.read
 import pytest_sonemu.sharing.factories
 import pytest_sonemu.sharing.starting  # noqa: F401 - inner runs drop what only they have imported
 from pytest_sonemu.errors import ImageError, MachineError, NotReadyError, SonemuError
