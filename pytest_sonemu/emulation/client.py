@@ -233,6 +233,11 @@ class BedClient:
         """The relay's counters per flow and link; empty while nothing is relayed."""
         return _expect(self.request(messages.CountRelayed()), messages.RelayCounters).counters
 
+    def relay_totals(self, kind: Literal["flows", "links"]) -> Mapping[str, Any]:
+        """What the bed's relays have counted so far: flows by ingress, links by name and direction."""
+        totals: Mapping[str, Any] = self.relay_counters().get("totals", {}).get(kind, {})
+        return totals
+
     def open_file(self, instance: str, endpoint: str, path: str) -> int:
         """A descriptor of a file or folder in a VNF, for reading. Raises NotFoundError, EmulationError."""
         _reply, descriptors = self._ask(messages.OpenFile(instance, endpoint, path), (), None)

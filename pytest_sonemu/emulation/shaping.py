@@ -16,6 +16,7 @@ from typing import Any
 
 from pytest_sonemu.emulation import processes
 from pytest_sonemu.emulation.fabric import Fabric, present
+from pytest_sonemu.emulation.tallies import Tallies
 from pytest_sonemu.errors import EmulationError, NotFoundError
 from pytest_sonemu.planning import relaying
 from pytest_sonemu.planning.batches import Batch, direct_again, relayed_now
@@ -51,6 +52,7 @@ class Shaping:
         self._done = Relaying()
         self._flows: dict[str, FlowSpec] = {}
         self._links: dict[str, LinkSpec] = {}
+        self._tallies = Tallies()
         self._process: subprocess.Popen[bytes] | None = None
         self._client: RelayClient | None = None
         self._left_out: dict[str, frozenset[str]] = {}
@@ -84,6 +86,7 @@ class Shaping:
                 flow.ingress for flow in self._flows.values() if flow.virtual_link.startswith(f"{instance}/")
             }
             self._tell(remove_flows=gone)
+            self._tallies.forget(instance)
             self._left_out.pop(instance, None)
             self._done = Relaying(
                 lines=frozenset(line for line in self._done.lines if line[0] != instance),
@@ -128,9 +131,10 @@ class Shaping:
                 self._settle()
 
     def counters(self) -> Mapping[str, Any]:
-        """The relay's own counters, per flow and link; empty while nothing is relayed."""
+        """The relay's own counters, per flow and link, and `totals` with those of links that were relayed."""
         with self._lock:
-            return self._client.counters() if self._client is not None else {}
+            now = self._client.counters() if self._client is not None else {}
+            return {**now, "totals": self._tallies.totals(now)}
 
     def close(self) -> None:
         """End the relay."""
@@ -206,12 +210,20 @@ class Shaping:
         remove_links, remove_flows = list(remove_links), list(remove_flows)
         if self._client is None or not (links or flows or remove_links or remove_flows):
             return
+        told = {flow.ingress: flow for flow in flows}
+        ending = {
+            ingress: known.virtual_link
+            for ingress, known in self._flows.items()
+            if ingress in remove_flows or (ingress in told and _way(told[ingress]) != _way(known))
+        }
+        if ending or remove_links:
+            self._tallies.keep(self._client.counters(), ending, remove_links)
         self._client.change(links, flows, remove_links=remove_links, remove_flows=remove_flows)
         for flow in remove_flows:
             self._flows.pop(flow, None)
         for link in remove_links:
             self._links.pop(link, None)
-        self._flows |= {flow.ingress: flow for flow in flows}
+        self._flows |= told
         self._links |= {link.name: link for link in links}
 
     def _link(self, instance: str, link_id: str) -> LinkPlan:
@@ -271,6 +283,10 @@ class Shaping:
         """Whether a relay runs."""
         process = self._process
         return process is not None and processes.start_time(process.pid) is not None
+
+
+def _way(flow: FlowSpec) -> tuple[object, str]:
+    return flow.hops, flow.virtual_link
 
 
 def _same(one: Impairment, other: Impairment) -> bool:

@@ -86,21 +86,58 @@ def as_stats(past: PastCounters) -> InterfaceStats:
     )
 
 
-def link_stats(link: LinkPlan, outer: dict[str, InterfaceStats]) -> LinkStats:
+def link_stats(
+    link: LinkPlan,
+    outer: Mapping[str, InterfaceStats],
+    relayed: Mapping[str, Mapping[str, int]] | None = None,
+) -> LinkStats:
     """The traffic of a virtual link from its outer ends' counters (pure).
 
     What an outer end receives, its endpoint sent; what it transmits, its endpoint was given. An end
-    that is gone (a VNF that stopped) counts nothing.
+    that is gone (a VNF that stopped) counts nothing. `relayed` are the relay's totals by ingress.
     """
+    flows = relayed or {}
     counted = [(str(end), outer.get(end.outer, InterfaceStats())) for end in link.ends]
     if link.kind == "E-Line" and len(counted) == 2:
         (a, at_a), (b, at_b) = counted
-        return LinkStats(link.id, (_direction(a, at_a, b, at_b), _direction(b, at_b, a, at_a)))
+        there, back = _direction(a, at_a, b, at_b), _direction(b, at_b, a, at_a)
+        return LinkStats(
+            link.id,
+            tuple(
+                with_relay(way, flows.get(end.outer))
+                for way, end in zip((there, back), link.ends, strict=True)
+            ),
+        )
     directions = []
-    for end, stats in counted:
-        directions.append(DirectionStats(end, link.id, stats.rx_packets, stats.rx_bytes, stats.rx_dropped))
-        directions.append(DirectionStats(link.id, end, stats.tx_packets, stats.tx_bytes, stats.tx_dropped))
+    for end, (name, stats) in zip(link.ends, counted, strict=True):
+        sent = DirectionStats(name, link.id, stats.rx_packets, stats.rx_bytes, stats.rx_dropped)
+        given = DirectionStats(link.id, name, stats.tx_packets, stats.tx_bytes, stats.tx_dropped)
+        directions += [
+            with_relay(sent, flows.get(end.outer)),
+            # The relay's place in the bridge sends by an interface of its own (`RelayedPort.outside`).
+            with_relay(given, flows.get(f"{end.outer}o")),
+        ]
     return LinkStats(link.id, tuple(directions))
+
+
+def with_relay(way: DirectionStats, counted: Mapping[str, int] | None) -> DirectionStats:
+    """A direction with what the relay counted of it; without, as it is."""
+    if not counted:
+        return way
+    dropped = sum(counted.get(name, 0) for name in ("lost", "overflowed", "refused", "memory"))
+    return DirectionStats(
+        way.source,
+        way.target,
+        way.packets,
+        way.bytes,
+        dropped,
+        lost=counted.get("lost", 0),
+        overflowed=counted.get("overflowed", 0),
+        duplicated=counted.get("duplicated", 0),
+        reordered=counted.get("reordered", 0),
+        corrupted=counted.get("corrupted", 0),
+        queued=counted.get("queued", 0),
+    )
 
 
 def _direction(source: str, entered: InterfaceStats, target: str, left: InterfaceStats) -> DirectionStats:

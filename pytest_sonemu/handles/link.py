@@ -83,8 +83,12 @@ class Link:
             yield
 
     def stats(self) -> LinkStats:
-        """Packets and bytes per direction since the link was made, from the kernel's counters."""
-        return link_stats(self._plan, read_outer(self._core.bed.client, self._core.bed.client.past()))
+        """Packets and bytes per direction since the link was made, from the kernel's counters.
+
+        Of a link that is or was impaired also what the relay did: lost, overflowed, duplicated, …
+        """
+        client = self._core.bed.client
+        return link_stats(self._plan, read_outer(client, client.past()), client.relay_totals("flows"))
 
     def capture(self, filter: str = "", *, direction: Direction | None = "out") -> Capture:  # noqa: A002
         """Every frame on this link, from the beginning of a `with` block to its end.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_sonemu.handles.core import BedCore
 from pytest_sonemu.handles.impairing import Impairable
-from pytest_sonemu.handles.interfaces import read_outer
+from pytest_sonemu.handles.interfaces import read_outer, with_relay
 from pytest_sonemu.handles.results import DirectionStats, InterfaceStats, LinkStats
 from pytest_sonemu.handles.undo import UndoStack
 from pytest_sonemu.planning.plan import LinkPlan
@@ -55,7 +55,10 @@ class PopLinkHandle:
             yield
 
     def stats(self) -> LinkStats:
-        """Packets and bytes that crossed it, per direction, summed over its virtual links."""
+        """Packets and bytes that crossed it, per direction, summed over its virtual links.
+
+        Of a link that is or was impaired also what the relay did: lost, overflowed, duplicated, …
+        """
         outer = read_outer(self._bed.client, self._bed.client.past())
         there, back = InterfaceStats(), InterfaceStats()
         for core in self._bed.instances():
@@ -75,9 +78,16 @@ class PopLinkHandle:
                     if not self._crossed_forward(link.pop_links, a.pop):
                         forward, backward = backward, forward
                     there, back = there + forward, back + backward
+        relayed = self._bed.client.relay_totals("links").get(self.id, {})
         directions = (
-            DirectionStats(self._link.a, self._link.b, there.rx_packets, there.rx_bytes),
-            DirectionStats(self._link.b, self._link.a, back.rx_packets, back.rx_bytes),
+            with_relay(
+                DirectionStats(self._link.a, self._link.b, there.rx_packets, there.rx_bytes),
+                relayed.get("a->b"),
+            ),
+            with_relay(
+                DirectionStats(self._link.b, self._link.a, back.rx_packets, back.rx_bytes),
+                relayed.get("b->a"),
+            ),
         )
         return LinkStats(self.id, directions)
 

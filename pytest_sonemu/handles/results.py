@@ -251,7 +251,10 @@ class DirectionStats:
     """Traffic of one direction of a virtual link. In an E-LAN one side is the link itself.
 
     `packets` and `bytes` are what came out at `target`; `dropped`, what went in at `source` and did
-    not come out (of an E-LAN: what the kernel dropped at that port).
+    not come out (of an E-LAN: what the kernel dropped at that port). Where the link is or was impaired, the
+    relay says what it did to wire frames: `dropped` is what it lost on purpose (`lost`), what found a full
+    queue (`overflowed`) and what it could not pass on; frames on their way are not in it. `queued` is what
+    waits for the link's rate at this moment.
     """
 
     source: str
@@ -259,9 +262,18 @@ class DirectionStats:
     packets: int
     bytes: int
     dropped: int = 0
+    lost: int = 0
+    overflowed: int = 0
+    duplicated: int = 0
+    reordered: int = 0
+    corrupted: int = 0
+    queued: int = 0
 
     def __repr__(self) -> str:
         lost = f", {self.dropped} dropped" if self.dropped else ""
+        for name in ("lost", "overflowed", "duplicated", "reordered", "corrupted", "queued"):
+            if getattr(self, name):
+                lost += f", {getattr(self, name)} {name}"
         return one_line(f"<{self.source} -> {self.target}: {self.packets} packets, {self.bytes} bytes{lost}>")
 
 

@@ -221,3 +221,31 @@ def test_what_cannot_be_asked_is_said(service: Service, values: dict[str, str], 
 def test_an_unknown_pop_link_is_named(bed: TestBed) -> None:
     with pytest.raises(NotFoundError, match="no PoP link 'pop1-pop9'"):
         bed.link("pop1", "pop9")
+
+
+def test_stats_say_what_the_relay_did(bed: TestBed, service: Service) -> None:
+    link = service.link("near")
+    before = link.stats()["a"]
+    with link.impair(loss="50%", direction="a->b", seed=3):
+        received = service.ping("a", "b", 40, interval=0.002, timeout=0.2).received
+        now = link.stats()["a"]
+    gone = now.lost - before.lost
+    assert gone == now.dropped - before.dropped
+    assert 40 - received <= gone <= 43 - received  # ARP may be lost too
+    assert 8 <= gone <= 32
+    assert link.stats()["a"].lost == now.lost  # what was counted stays when the link is direct again
+    assert link.stats()["b"].lost == 0
+    with service.link("near").impair(duplicate="100%", delay="300ms", direction="a->b"):
+        service.ping("a", "b", 3, interval=0.001, timeout=0.01)
+        under_way = link.stats()["a"]
+    assert under_way.dropped == now.dropped
+    assert under_way.duplicated - now.duplicated >= 2
+
+
+def test_stats_of_a_pop_link_have_the_relays_counters(bed: TestBed, service: Service) -> None:
+    before = bed.link("pop1", "pop2").stats()["pop1"]
+    with bed.link("pop1", "pop2").impair(loss="100%", direction="pop1->pop2"):
+        assert service.ping("c", "d", 3, timeout=0.1).received == 0
+    after = bed.link("pop1", "pop2").stats()["pop1"]
+    assert after.lost - before.lost >= 3
+    assert after.dropped - before.dropped == after.lost - before.lost
