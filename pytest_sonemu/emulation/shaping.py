@@ -62,6 +62,7 @@ class Shaping:
     def lines_of(self, plan: DeploymentPlan) -> frozenset[str]:
         """The E-Lines of an instance that the relay carries, or will carry from its start on."""
         with self._lock:
+            self._base |= relaying.access_links(plan, self._seed)
             wanted = relaying.relaying([plan], self._topology, self._impaired())
             return frozenset(link for _instance, link in wanted.lines)
 
@@ -80,8 +81,9 @@ class Shaping:
             plan = self._plans.pop(instance, None)
             if plan is None:
                 return
-            for name in [name for name in self._own if name.startswith(f"{instance}/")]:
-                del self._own[name]
+            for specs in (self._own, self._base):
+                for name in [name for name in specs if name.startswith(f"{instance}/")]:
+                    del specs[name]
             gone = {
                 flow.ingress for flow in self._flows.values() if flow.virtual_link.startswith(f"{instance}/")
             }

@@ -2,66 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
-from pytest_sonemu import units
 from pytest_sonemu.emulation.client import BedClient
-from pytest_sonemu.errors import SettingsError, did_you_mean
+from pytest_sonemu.errors import SettingsError
 from pytest_sonemu.handles.undo import UndoStack
-from pytest_sonemu.relay.model import Bursts, Direction, Impairment
+from pytest_sonemu.planning.impairments import parse_impairment
+from pytest_sonemu.relay.model import Direction, Impairment
 
 Both = tuple[Impairment, Impairment]
-
-
-def _bursts(value: object) -> Bursts:
-    if isinstance(value, Bursts):
-        return value
-    raise ValueError(f"{value!r} is not a Bursts(enter=, leave=)")
-
-
-def _whole(value: float | str) -> int:
-    return units.size_bytes(value)
-
-
-_PARSERS: dict[str, Callable[[Any], object]] = {
-    "rate": units.bits_per_second,
-    "burst": units.size_bytes,
-    "queue_packets": _whole,
-    "queue_bytes": units.size_bytes,
-    "delay": units.seconds,
-    "jitter": units.seconds,
-    "distribution": str,
-    "jitter_reorders": bool,
-    "loss": units.share,
-    "loss_correlation": units.share,
-    "bursts": _bursts,
-    "duplicate": units.share,
-    "reorder": units.share,
-    "reorder_gap": _whole,
-    "reorder_delay": units.seconds,
-    "corrupt": units.share,
-    "seed": int,
-}
-
-
-def parse_impairment(values: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of an `Impairment` from what a test writes. Raises SettingsError with all faults."""
-    parsed: dict[str, Any] = {}
-    problems = []
-    for name, value in values.items():
-        if name not in _PARSERS:
-            problems.append(f"{name}: no such impairment{did_you_mean(name, _PARSERS)}")
-            continue
-        try:
-            parsed[name] = _PARSERS[name](value)
-        except ValueError as error:
-            problems.append(f"{name}: {error}")
-    if problems:
-        raise SettingsError("\n".join([*problems, f"there are: {', '.join(_PARSERS)}"]))
-    return parsed
 
 
 class Impairable:
@@ -113,4 +65,6 @@ class Impairable:
             return "a->b"
         if text in (f"{b}->{a}", "b->a"):
             return "b->a"
+        if self._ends == ("endpoint", "link") and text in ("out", "in"):
+            return "a->b" if text == "out" else "b->a"
         raise SettingsError(f"direction '{asked}' is neither '{a}->{b}' nor '{b}->{a}'")

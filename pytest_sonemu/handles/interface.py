@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from pytest_sonemu.handles.core import InstanceCore
+from pytest_sonemu.handles.impairing import Impairable
 from pytest_sonemu.handles.results import Interface, InterfaceStats
 from pytest_sonemu.handles.undo import UndoStack
 from pytest_sonemu.planning.plan import Interface as InterfaceAddress
@@ -69,6 +71,20 @@ class InterfaceHandle:
     def stats(self) -> InterfaceStats:
         """Its counters, as the endpoint sees them."""
         return self.state.stats
+
+    @contextmanager
+    def impair(self, *, direction: str | None = None, **values: Any) -> Iterator[None]:
+        """Impair its cable for the time of a block: `with interface.impair(rate="10Mbit", delay="5ms"): …`.
+
+        Both directions, or one: `direction="out"` for what its endpoint sends, `"in"` for what it is given.
+        The rest is as for `Link.impair`. Raises SettingsError.
+        """
+        with self._impairable().impaired(direction, values):
+            yield
+
+    def _impairable(self) -> Impairable:
+        target = f"{self._core.plan.instance}/{self._endpoint}:{self.name}"
+        return Impairable(self._core.bed.client, target, ("endpoint", "link"), self._undo)
 
     def down(self) -> Down:
         """Take its carrier away, as a pulled cable does, until `up`, the end of a `with` block or the view.

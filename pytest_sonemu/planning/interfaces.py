@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv6Network
 
+from pytest_sonemu.errors import PlanningError, did_you_mean
 from pytest_sonemu.planning import names
 from pytest_sonemu.planning.addressing import Addressing
+from pytest_sonemu.planning.impairments import Access
 from pytest_sonemu.planning.links import USUAL_MTU, LinkPlanner, Station
 from pytest_sonemu.planning.plan import BarrierPlan, InterfacePlan, Network, Split
 from pytest_sonemu.planning.routes import Routing
@@ -49,11 +51,26 @@ class Interfaces:
         *,
         mtu: int | None = None,
         offload: bool = True,
+        access: Mapping[str, Access] | None = None,
     ) -> tuple[InterfacePlan, ...]:
-        """An endpoint's interfaces, in order. `mtu` and `offload` are what its options say."""
+        """An endpoint's interfaces, in order. `mtu`, `offload` and `access` are what its options say.
+
+        Raises PlanningError for an access of no interface.
+        """
         points = dict.fromkeys(port.point for port in self._wiring.ports[endpoint])
+        cables = access or {}
+        for point in cables:
+            if point not in points:
+                raise PlanningError(
+                    f"options: '{endpoint}' has no connection point '{point}'{did_you_mean(point, points)};"
+                    f" there are: {', '.join(points) or 'none'}"
+                )
         return tuple(
-            replace(self._interface((endpoint, point), addressing, link_mtu, mtu), offload=offload)
+            replace(
+                self._interface((endpoint, point), addressing, link_mtu, mtu),
+                offload=offload,
+                access=cables.get(point),
+            )
             for point in points
         )
 

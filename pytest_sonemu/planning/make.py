@@ -106,6 +106,7 @@ def make_plan(
                 link_mtu,
                 mtu=options.vnf(endpoint).mtu if endpoint in vnf_ids else None,
                 offload=options.offloads(endpoint, is_vnf=endpoint in vnf_ids),
+                access=options.access(endpoint, is_vnf=endpoint in vnf_ids),
             ),
             routes=routing.routes.get(endpoint, ()),
             sysctls=_sysctls(endpoint, ports, addressing, routing, options),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from pytest_sonemu.planning.impairments import Access
 from pytest_sonemu.planning.plan import MountPlan, Network
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class VnfOptions:
     """Options of one VNF. Times in seconds, `cpu` in cores, `memory` in bytes.
 
     `ipv6` gives its links both families. `offload` off: what it sends and gets is cut and summed as on
-    a wire, at a price in speed.
+    a wire, at a price in speed. `interfaces`, by connection point: what its cable does to frames.
 
     `given` are the names of the options that were really set. Made in Python without it, those that
     differ from their default count as given.
@@ -81,6 +82,7 @@ class VnfOptions:
     pop: str | None = None
     dirty_ignore: tuple[str, ...] = ()
     no_new_privileges: bool = False
+    interfaces: Mapping[str, Access] = field(default_factory=dict)
     given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -90,12 +92,13 @@ class VnfOptions:
 @dataclass(frozen=True, slots=True)
 class SapOptions:
     """Options of one SAP: the PoP it stands in, the image it runs, its way out of the bed, whether its
-    interfaces may leave segments and checksums to the kernel."""
+    interfaces may leave segments and checksums to the kernel, what each of them does to frames."""
 
     pop: str | None = None
     image: str | None = None
     uplink: str | None = None
     offload: bool = True
+    interfaces: Mapping[str, Access] = field(default_factory=dict)
     given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -139,6 +142,10 @@ class ServiceOptions:
         """Whether an endpoint's interfaces keep their offloads: by its own options, else the service's."""
         own: VnfOptions | SapOptions = self.vnf(endpoint) if is_vnf else self.sap(endpoint)
         return own.offload if "offload" in own.given else self.offload
+
+    def access(self, endpoint: str, *, is_vnf: bool) -> Mapping[str, Access]:
+        """What the cables of an endpoint's interfaces do to frames, by connection point."""
+        return (self.vnf(endpoint) if is_vnf else self.sap(endpoint)).interfaces
 
     def sap(self, sap_id: str) -> SapOptions:
         return self.saps.get(sap_id) or _NO_SAP_OPTIONS

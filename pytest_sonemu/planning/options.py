@@ -13,6 +13,7 @@ from typing import Any, cast
 from pytest_sonemu import units
 from pytest_sonemu.descriptors.model import NetworkService, Place
 from pytest_sonemu.errors import SettingsError, did_you_mean
+from pytest_sonemu.planning.impairments import Access, parse_access
 from pytest_sonemu.planning.option_models import (
     EVERY_VNF,
     AddressPlanName,
@@ -187,16 +188,28 @@ def _key_path(key: str, where: str) -> KeyPath:
         return (head, rest)
     if head == "saps":
         sap_id, _, option = rest.rpartition(".")
+        if ".interfaces." in rest:  # saps.input.interfaces.input.rate
+            sap_id, _, inner = rest.partition(".interfaces.")
+            return (head, sap_id, "interfaces", *_interface_path(inner))
         return (head, sap_id, option)
     words = (rest if head == "vnfs" else key).split(".")
     for position in range(1, len(words)):  # a vnf_id may have dots of its own
         if words[position].replace("-", "_") in _VNF_PARSERS:
             inner = ".".join(words[position + 1 :])
+            if inner and words[position] == "interfaces":
+                return ("vnfs", ".".join(words[:position]), "interfaces", *_interface_path(inner))
             return ("vnfs", ".".join(words[:position]), words[position], *((inner,) if inner else ()))
     raise SettingsError(
         f"{where}: '{words[-1]}' is no option of a VNF{did_you_mean(words[-1], _VNF_PARSERS)};"
         f" there are: {', '.join(_VNF_PARSERS)}"
     )
+
+
+def _interface_path(text: str) -> KeyPath:
+    """`input.rate` and `input.out.rate`: the connection point, perhaps a direction, the impairment."""
+    point, _, name = text.rpartition(".")
+    head, dot, way = point.rpartition(".")
+    return (head, way, name) if dot and way in ("in", "out") else (point, name)
 
 
 def _takes_text(path: KeyPath) -> bool:
@@ -352,6 +365,20 @@ def _mtu(value: object) -> int:
     return value
 
 
+def _interfaces(value: object) -> dict[str, Access]:
+    if not isinstance(value, Mapping):
+        raise _Problem(f"{value!r} is not a mapping of connection points to impairments")
+    found = {}
+    for point, entry in value.items():
+        if not isinstance(entry, (Access, Mapping)):
+            raise _Problem(f"{point} is {entry!r}, not a mapping such as {{rate: 10Mbit, delay: 5ms}}")
+        try:
+            found[str(point)] = entry if isinstance(entry, Access) else parse_access(entry)
+        except SettingsError as error:
+            raise _Problem(f"{point}: {error}") from None
+    return found
+
+
 def _placement(value: object) -> Placement:
     if isinstance(value, Mapping):
         return _text_table(value)
@@ -406,6 +433,7 @@ _BY_NAME: dict[str, Callable[[Any], Any]] = {
     "pop": _word,
     "dirty_ignore": _texts,
     "no_new_privileges": _flag,
+    "interfaces": _interfaces,
     "uplink": _word,
     "images": _text_table,
     "placement": _placement,

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Literal
 
+from pytest_sonemu.planning.impairments import Access
+
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
@@ -44,7 +46,7 @@ class InterfacePlan:
     `name` is what the endpoint sees (its connection point's id wherever the kernel takes it),
     `outer` the other end of the veth pair, in the fabric. `link` is the virtual link it is in, or None;
     one in several links has the others in `also_in`, and a `Split` in the plan. Without `offload`
-    segments are cut and checksums filled in at both its ends.
+    segments are cut and checksums filled in at both its ends. `access` is what its cable does to frames.
     """
 
     name: str
@@ -57,6 +59,7 @@ class InterfacePlan:
     altname: str | None = None
     also_in: tuple[str, ...] = ()
     offload: bool = True
+    access: Access | None = None
 
     @property
     def links(self) -> tuple[str, ...]:

@@ -77,6 +77,18 @@ def topology_links(topology: Topology, seed: int) -> dict[str, LinkSpec]:
     }
 
 
+def access_links(plan: DeploymentPlan, seed: int) -> dict[str, LinkSpec]:
+    """The interfaces of a plan whose cables are impaired, by name; "a->b" is out of the endpoint."""
+    found = {}
+    for endpoint in plan.endpoints:
+        for interface in endpoint.interfaces:
+            if interface.access is not None:
+                name = f"{plan.instance}/{endpoint.id}:{interface.name}"
+                spec = LinkSpec(name, interface.access.sent, interface.access.given)
+                found[name] = seeded(spec, seed)
+    return found
+
+
 def seeded(spec: LinkSpec, seed: int) -> LinkSpec:
     """The link with a seed for each direction that has none of its own, derived from the run's seed."""
     from dataclasses import replace

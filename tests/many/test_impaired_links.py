@@ -243,9 +243,31 @@ def test_stats_say_what_the_relay_did(bed: TestBed, service: Service) -> None:
 
 
 def test_stats_of_a_pop_link_have_the_relays_counters(bed: TestBed, service: Service) -> None:
+    assert service.ping("c", "d", 1).received == 1
     before = bed.link("pop1", "pop2").stats()["pop1"]
     with bed.link("pop1", "pop2").impair(loss="100%", direction="pop1->pop2"):
         assert service.ping("c", "d", 3, timeout=0.1).received == 0
     after = bed.link("pop1", "pop2").stats()["pop1"]
     assert after.lost - before.lost >= 3
     assert after.dropped - before.dropped == after.lost - before.lost
+
+
+def test_an_interface_has_a_cable_of_its_own(bed: TestBed) -> None:
+    vnfs = {"vnf": {"interfaces": {"input": {"delay": "10ms", "in": {"delay": "30ms"}}}}}
+    service = bed.start(CHAIN, vnfs=vnfs, saps={"out": {"interfaces": {"out": {"delay": "5ms"}}}})
+    try:
+        assert rtt(service, "in", "out") == about(0.05)
+        with service.vnf("vnf").interface("input").impair(delay=0):
+            assert rtt(service, "in", "out") == about(0.01)
+        service.vnf("vnf").restart()
+        with service.vnf("vnf").interface("output").impair(delay="20ms", direction="out"):
+            assert rtt(service, "in", "out") == about(0.07)
+    finally:
+        service.stop()
+
+
+def test_an_interface_of_an_e_lan_is_impaired_alone(service: Service) -> None:
+    with service.sap("e").interface("e").impair(delay="20ms", direction="in"):
+        assert rtt(service, "e", "f") == about(0.02)
+        assert rtt(service, "f", "e") == about(0.02)
+    assert rtt(service, "e", "f") < 0.002
