@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pytest_sonemu.handles.results import Rtt as Rtt
     from pytest_sonemu.handles.results import Sighting as Sighting
     from pytest_sonemu.handles.sap import Sap as Sap
+    from pytest_sonemu.handles.schedule import flap as flap
+    from pytest_sonemu.handles.schedule import ramp as ramp
     from pytest_sonemu.handles.service import Service as Service
     from pytest_sonemu.handles.testbed import TestBed as TestBed
     from pytest_sonemu.handles.vnf import Vnf as Vnf
@@ -64,6 +66,8 @@ _HOMES = {
     "Service": "handles.service",
     "Sighting": "handles.results",
     "TestBed": "handles.testbed",
+    "flap": "handles.schedule",
+    "ramp": "handles.schedule",
     "Topology": "topology.model",
     "Vnf": "handles.vnf",
     "bed_fixture": "sharing.factories",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -50,6 +51,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the tests on a bed that is up, on the instances that run there, and leave it up",
     )
     group.addoption(
+        "--sonemu-seed",
+        type=int,
+        metavar="NUMBER",
+        help="what all chance on links comes from; the same seed loses the same packets (default: a new one)",
+    )
+    group.addoption(
         "--sonemu-show-config",
         action="store_true",
         help="show the settings of the run and of each test with their origin, and exit",
@@ -85,9 +92,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "sonemu(topology=, package=, vnfs=, saps=, images=, placement=, address_plan=, routes=, ipv6=, mtu=,"
-        " scope=, requires=, exclusive=): the test bed and the service that this test gets;"
+        " scope=, requires=, exclusive=, seed=): the test bed and the service that this test gets;"
         " marks on module, class and function are merged key by key, lists clone the test.",
     )
+    if config.getoption("sonemu_seed") is None:
+        # Workers of xdist get the options of the process that started them, and so the same seed.
+        config.option.sonemu_seed = int.from_bytes(os.urandom(4), "big")
+    elif config.getoption("sonemu_seed") < 0:
+        raise pytest.UsageError("--sonemu-seed is a whole number from 0 on")
     if config.getoption("sonemu_show_config"):
         # Shown by this process from its own collection: workers of xdist would collect elsewhere.
         config.option.dist, config.option.tx, config.option.numprocesses = "no", [], None
@@ -105,6 +117,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         clone(metafunc, run_settings(metafunc.config))
 
 
+def pytest_report_header(config: pytest.Config) -> str | None:
+    # Where workers of xdist collect, this process does not see whose tests they are.
+    if getattr(config.option, "numprocesses", None) or getattr(config.option, "tx", None):
+        return f"sonemu: seed={config.getoption('sonemu_seed')}"
+    return None
+
+
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | list[str]:
     users = [item for item in items if "sonemu_topology" in getattr(item, "fixturenames", ())]
     if not users:
@@ -112,7 +131,8 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     from pytest_sonemu.sharing.running import run_settings
 
     run = run_settings(config)
-    rest = [f"{name}={each.value}" for name, each in (("keep", run.keep), ("missing", run.missing))]
+    named = (("keep", run.keep), ("missing", run.missing), ("seed", run.seed))
+    rest = [f"{name}={each.value}" for name, each in named]
     rest += [f"attached to bed {run.attach}"] if run.attach else []
     return f"sonemu: {len(users)} of {len(items)} tests on emulated infrastructure; {', '.join(rest)}"
 

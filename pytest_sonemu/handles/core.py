@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_sonemu.emulation.docker_api import DockerClient
     from pytest_sonemu.handles.observer import Observer
     from pytest_sonemu.handles.recorder import Recorders
+    from pytest_sonemu.handles.undo import UndoStack
 
 
 @dataclass
@@ -127,6 +128,22 @@ class BedCore:
             if name in (instance.plan.instance, instance.plan.uuid):
                 return instance
         raise NotFoundError("instance", name, found)
+
+    def reseed(self, undo: UndoStack) -> None:
+        """For the test of a view: draw anew what topology and options leave to chance."""
+        drawn = [link.name for link in self.client.topology.links if link.loss]
+        for instance in self.known_instances():
+            for endpoint in instance.plan.endpoints:
+                drawn += [
+                    f"{instance.plan.instance}/{endpoint.id}:{interface.name}"
+                    for interface in endpoint.interfaces
+                    if interface.access is not None
+                    and (interface.access.sent.drawn or interface.access.given.drawn)
+                ]
+        if drawn and not self.client.gone:
+            from pytest_sonemu.handles.impairing import reseed
+
+            reseed(self.client, drawn, undo)
 
     def settle(self) -> None:
         """After a test: see to every instance that this process has to do with."""

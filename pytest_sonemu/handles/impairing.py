@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 from pytest_sonemu.emulation.client import BedClient
 from pytest_sonemu.errors import SettingsError
+from pytest_sonemu.handles.schedule import Schedule, Steps, parse_steps
 from pytest_sonemu.handles.undo import UndoStack
 from pytest_sonemu.planning.impairments import parse_impairment
-from pytest_sonemu.relay.model import Direction, Impairment
+from pytest_sonemu.relay.model import Direction, Impairment, derive_seed
 
 Both = tuple[Impairment, Impairment]
+_DIRECTIONS: tuple[Direction, Direction] = ("a->b", "b->a")
 
 
 class Impairable:
@@ -35,22 +38,49 @@ class Impairable:
         finally:
             self._put(before)
 
-    def change(self, direction: str | None, values: dict[str, Any]) -> None:
-        """Impaired until the view ends."""
+    def schedule(self, steps: Steps, direction: str | None) -> Schedule:
+        """Impaired by steps over time, until stopped or the view ends."""
+        parsed, way = parse_steps(steps), self._direction(direction)
         before = self._client.impairments(self._target).own
-        self._change(direction, values)
-        self._undo.push(lambda: self._put(before), f"{self._target} as before")
+        for number, step in enumerate(parsed):  # what cannot be is said at once
+            self._changed(step.changes, way, number)
+        numbers = {id(step): number for number, step in enumerate(parsed)}
+        schedule = Schedule(
+            parsed,
+            lambda step: self._put(self._changed(step.changes, way, numbers[id(step)])),
+            lambda: self._put(before),
+            self._target,
+        )
+        self._undo.push(schedule.stop, f"{self._target}: schedule")
+        return schedule
 
     def _change(self, direction: str | None, values: dict[str, Any]) -> None:
-        changes = parse_impairment(values)
-        way = self._direction(direction)
+        self._put(self._changed(parse_impairment(values), self._direction(direction)))
+
+    def _changed(
+        self, changes: Mapping[str, Any], way: Literal["both"] | Direction, step: int | None = None
+    ) -> Both:
+        """What it is after a change. Without a seed of one's own, one comes from the names of test and link.
+
+        A change starts the numbering of packets again, so each `step` of a schedule draws anew.
+        """
         now = self._client.impairments(self._target)
         forward, backward = now.own if now.own is not None else now.base
+        own = "seed" in changes or (now.own is not None and step is None)
         if way != "b->a":
             forward = replace(forward, **changes)
+            if not own:
+                forward = replace(forward, seed=self._seed("a->b", step))
         if way != "a->b":
             backward = replace(backward, **changes)
-        self._put((forward, backward))
+            if not own:
+                backward = replace(backward, seed=self._seed("b->a", step))
+        return forward, backward
+
+    def _seed(self, way: Direction, step: int | None) -> int:
+        return seed_of(
+            self._client.seed, self._undo.test, self._target, way, *([] if step is None else [step])
+        )
 
     def _put(self, both: Both | None) -> None:
         forward, backward = both if both is not None else (None, None)
@@ -68,3 +98,31 @@ class Impairable:
         if self._ends == ("endpoint", "link") and text in ("out", "in"):
             return "a->b" if text == "out" else "b->a"
         raise SettingsError(f"direction '{asked}' is neither '{a}->{b}' nor '{b}->{a}'")
+
+
+def seed_of(run: int, test: str, target: str, way: Direction, *more: int) -> int:
+    """The seed of one direction of a link: from the run's and the names of test and link, never 0.
+
+    Instances are numbered as they come ("firewall-2"): what counts is the link's own name.
+    """
+    _instance, _, name = target.rpartition("/")
+    return derive_seed(run, test, name or target, way, *more) or 1
+
+
+def reseed(client: BedClient, targets: Iterable[str], undo: UndoStack) -> None:
+    """Let what the topology and the options leave to chance be drawn anew for the test of this view.
+
+    A bed that several tests share has lost packets before this one; it must not matter how many.
+    """
+    if not undo.test:
+        return
+    for target in targets:
+        now = client.impairments(target)
+        if not any(way.drawn for way in now.base):
+            continue
+        forward, backward = (
+            replace(way, seed=seed_of(client.seed, undo.test, target, direction))
+            for way, direction in zip(now.base, _DIRECTIONS, strict=True)
+        )
+        client.impair(target, forward, backward)
+        undo.push(partial(client.impair, target, None, None), f"{target} as before")

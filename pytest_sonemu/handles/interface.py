@@ -15,6 +15,7 @@ from pytest_sonemu.planning.plan import InterfacePlan
 
 if TYPE_CHECKING:
     from pytest_sonemu.handles.cutting import Down
+    from pytest_sonemu.handles.schedule import Schedule, Steps
 
 
 class InterfaceHandle:
@@ -81,6 +82,15 @@ class InterfaceHandle:
         """
         with self._impairable().impaired(direction, values):
             yield
+
+    def schedule(self, steps: Steps, *, direction: str | None = None) -> Schedule:
+        """Impair it by steps over time: `[(0, {"delay": "10ms"}), ("2s", {"delay": "80ms", "loss": "1%"})]`.
+
+        `ramp` and `flap` make steps; a path is a recorded trace, a CSV file of `at,rate,delay,loss`. Each
+        step changes what it names. Stopped by `stop`, the end of a `with` block or the view; then all is
+        as it was before. Raises SettingsError.
+        """
+        return self._impairable().schedule(steps, direction)
 
     def _impairable(self) -> Impairable:
         target = f"{self._core.plan.instance}/{self._endpoint}:{self.name}"

@@ -17,6 +17,7 @@ from pytest_sonemu.planning.plan import LinkKind, LinkPlan, Network, Realisation
 if TYPE_CHECKING:
     from pytest_sonemu.handles.capture import Capture
     from pytest_sonemu.handles.cutting import Down
+    from pytest_sonemu.handles.schedule import Schedule, Steps
 
 
 class Link:
@@ -81,6 +82,15 @@ class Link:
         """
         with self._impairable().impaired(direction, values):
             yield
+
+    def schedule(self, steps: Steps, *, direction: str | None = None) -> Schedule:
+        """Impair it by steps over time: `[(0, {"delay": "10ms"}), ("2s", {"delay": "80ms", "loss": "1%"})]`.
+
+        `ramp` and `flap` make steps; a path is a recorded trace, a CSV file of `at,rate,delay,loss`. Each
+        step changes what it names. Stopped by `stop`, the end of a `with` block or the view; then all is
+        as it was before. Raises SettingsError.
+        """
+        return self._impairable().schedule(steps, direction)
 
     def stats(self) -> LinkStats:
         """Packets and bytes per direction since the link was made, from the kernel's counters.

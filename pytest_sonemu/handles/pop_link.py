@@ -17,6 +17,7 @@ from pytest_sonemu.topology.model import PopLink
 if TYPE_CHECKING:
     from pytest_sonemu.handles.capture import Capture, Post
     from pytest_sonemu.handles.cutting import Down
+    from pytest_sonemu.handles.schedule import Schedule, Steps
 
 
 class PopLinkHandle:
@@ -53,6 +54,15 @@ class PopLinkHandle:
         """
         with self._impairable().impaired(direction, values):
             yield
+
+    def schedule(self, steps: Steps, *, direction: str | None = None) -> Schedule:
+        """Impair it by steps over time: `[(0, {"delay": "10ms"}), ("2s", {"delay": "80ms", "loss": "1%"})]`.
+
+        `ramp` and `flap` make steps; a path is a recorded trace, a CSV file of `at,rate,delay,loss`. Each
+        step changes what it names. Stopped by `stop`, the end of a `with` block or the view; then all is
+        as it was before. Raises SettingsError.
+        """
+        return self._impairable().schedule(steps, direction)
 
     def stats(self) -> LinkStats:
         """Packets and bytes that crossed it, per direction, summed over its virtual links.

@@ -199,9 +199,12 @@ class Service:
 
     # -- views ------------------------------------------------------------------------------------
 
-    def view(self) -> Service:
-        """The same instance with an undo stack of its own."""
-        return Service(self._core, UndoStack(self._core.bed.journal, time.time()))
+    def view(self, test: str = "") -> Service:
+        """The same instance with an undo stack of its own. With the name of a `test` chance on links is its
+        own: it does not matter which tests ran before."""
+        undo = UndoStack(self._core.bed.journal, time.time(), test)
+        self._core.bed.reseed(undo)
+        return Service(self._core, undo)
 
     def close_view(self) -> Sequence[UndoFailure]:
         """Undo what was changed through this view, the last change first; the steps that failed."""

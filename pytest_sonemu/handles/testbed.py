@@ -200,9 +200,14 @@ class TestBed:
 
     # -- views and the end ------------------------------------------------------------------------
 
-    def view(self) -> TestBed:
-        """The same bed with an undo stack of its own: what is started through it ends with it."""
-        return _View._of(self._core, UndoStack(self._core.journal, time.time()))
+    def view(self, test: str = "") -> TestBed:
+        """The same bed with an undo stack of its own: what is started through it ends with it.
+
+        With the name of a `test` chance on links is its own: it does not matter which tests ran before.
+        """
+        undo = UndoStack(self._core.journal, time.time(), test)
+        self._core.reseed(undo)
+        return _View._of(self._core, undo)
 
     def close_view(self) -> Sequence[UndoFailure]:
         """Undo what was changed through this view, the last change first; the steps that failed."""

@@ -32,11 +32,11 @@ class UndoStack:
         failures = stack.close()
 
     `began` is when the view that owns it began, in seconds since the epoch (0: it sees all there was);
-    what is undone is noted in `journal`.
+    what is undone is noted in `journal`. `test` is whose view it is: seeds come from it.
     """
 
-    def __init__(self, journal: Journal | None = None, began: float = 0.0) -> None:
-        self.began = began
+    def __init__(self, journal: Journal | None = None, began: float = 0.0, test: str = "") -> None:
+        self.began, self.test = began, test
         self._journal = journal
         self._steps: list[tuple[str, Callable[[], object]]] = []
         self._lock = threading.Lock()

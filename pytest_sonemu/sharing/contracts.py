@@ -23,8 +23,8 @@ class ServiceLike(Protocol):
     def dirty(self) -> str | None:
         """Why the instance is no longer as it was started and must not be shared on; None: it is."""
 
-    def view(self) -> ServiceLike:
-        """A copy that shares the instance and has an undo stack of its own."""
+    def view(self, test: str = "") -> ServiceLike:
+        """A copy that shares the instance and has an undo stack of its own, for a test or none."""
 
     def close_view(self) -> Sequence[UndoFailure]:
         """Undo what this view changed; the steps that failed."""
@@ -44,7 +44,7 @@ class BedLike(Protocol):
 
     def start(self, package: object, **options: object) -> ServiceLike: ...
 
-    def view(self) -> BedLike:
+    def view(self, test: str = "") -> BedLike:
         """As a service's: instances started and links changed through it are undone by `close_view`."""
 
     def close_view(self) -> Sequence[UndoFailure]: ...
@@ -66,17 +66,17 @@ class ImageWish(Protocol):
     def options(self) -> Mapping[str, object]: ...
 
 
-OpenBed = Callable[[object, Mapping[str, str]], BedLike]
+OpenBed = Callable[[object, Mapping[str, str], "int | None"], BedLike]
 PrepareImages = Callable[[Sequence[ImageWish], Callable[[str], None], str], Mapping[int, SonemuError]]
 FindMissing = Callable[[Iterable[str]], Sequence[str]]
 
 
-def open_bed(topology: object, images: Mapping[str, str]) -> BedLike:
-    """Boot a bed. `topology` as `TestBed` takes it."""
+def open_bed(topology: object, images: Mapping[str, str], seed: int | None) -> BedLike:
+    """Boot a bed. `topology` and `seed` as `TestBed` takes them."""
     from pytest_sonemu.handles.testbed import TestBed
 
     given = cast("str | Path | Topology | None", topology)
-    return cast(BedLike, TestBed(given, images=images or None))
+    return cast(BedLike, TestBed(given, images=images or None, seed=seed))
 
 
 def attach(name: str) -> OpenBed:

@@ -158,7 +158,7 @@ class Pool:
         with self._noting(("bed", ask.bed_content), user):
             try:
                 self._busy(True)
-                bed = self._open_bed(ask.topology, ask.images)
+                bed = self._open_bed(ask.topology, ask.images, ask.seed)
             except MachineError as error:
                 self._failed["machine"] = (user, error)
                 raise

@@ -13,8 +13,8 @@ from pytest_sonemu.sharing.settings import Scope, TestSettings
 class Ask:
     """A bed, with an instance on it where `package` is given.
 
-    `place` is the node id within which it is shared ("" for the session). Two asks with the same
-    `key` share; with the same `content` they would fail for the same cause.
+    `place` is the node id within which it is shared ("" for the session), `seed` that of its
+    bed. Two asks with the same `key` share; with the same `content` they would fail for the same cause.
     """
 
     topology: object = None
@@ -22,10 +22,13 @@ class Ask:
     options: Mapping[str, object] = field(default_factory=dict)
     scope: Scope = "session"
     place: str = ""
+    seed: int | None = None
 
     @classmethod
     def of(cls, settings: TestSettings, place: str) -> Ask:
-        return cls(settings.topology, settings.package, settings.options, settings.scope, place)
+        return cls(
+            settings.topology, settings.package, settings.options, settings.scope, place, settings.seed
+        )
 
     @property
     def images(self) -> Mapping[str, str]:
@@ -43,7 +46,7 @@ class Ask:
 
     @property
     def key(self) -> Hashable:
-        return (self.content, self.scope, self.place)
+        return (self.content, self.scope, self.place, self.seed)
 
 
 class _Same:

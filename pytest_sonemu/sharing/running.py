@@ -15,6 +15,7 @@ from pytest_sonemu.sharing.settings import (
     RunSettings,
     Setting,
     TestSettings,
+    check_seed,
     describe,
     one_of,
     parse_set,
@@ -52,6 +53,7 @@ def describe_run(run: RunSettings) -> list[str]:
         ("missing",): run.missing,
         ("scope",): run.scope,
         ("artifacts",): run.artifacts,
+        ("seed",): run.seed,
     }
     if run.attach:
         rows[("attach",)] = Setting(run.attach, "command line or ini")
@@ -72,7 +74,10 @@ def _read(config: pytest.Config) -> RunSettings:
     )
     empty = Layer("command line", {})
     entries = config.getoption("sonemu_set")
+    seed = Setting(config.getoption("sonemu_seed"), "command line")
+    check_seed(seed)
     return RunSettings(
+        seed=seed,
         keep=_choice(config, "keep", KEEPS, ini_file),
         missing=_choice(config, "missing", MISSINGS, ini_file),
         scope=_choice(config, "scope", SCOPES, ini_file),

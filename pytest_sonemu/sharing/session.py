@@ -106,7 +106,7 @@ class Sharing:
     def testbed(self, item: pytest.Item, fixtures: Mapping[str, object]) -> Iterator[BedLike]:
         """A view of the bed that this test asks for; if its marks name a package, the service is up in it."""
         held = self._hold(item, self.ask_of(item, fixtures))
-        with self._view(item, held, held.bed.view()) as view:
+        with self._view(item, held, held.bed.view(item.nodeid)) as view:
             yield view
 
     @contextmanager
@@ -120,7 +120,7 @@ class Sharing:
             )
         held = self._hold(item, ask)
         assert held.service is not None
-        with self._view(item, held, held.service.view()) as view:
+        with self._view(item, held, held.service.view(item.nodeid)) as view:
             yield view
 
     @contextmanager

@@ -25,7 +25,7 @@ ARTIFACTS: tuple[str, ...] = ("never", "on-failure", "always")
 
 Path_ = tuple[str, ...]
 
-OWN_KEYS = ("topology", "package", "scope", "requires", "exclusive")
+OWN_KEYS = ("topology", "package", "scope", "requires", "exclusive", "seed")
 # The keys that are handed on to `TestBed.start`; their values are checked there and by planning.options.
 SERVICE_KEYS = (
     "vnfs", "saps", "images", "placement", "overprovision", "address_plan", "routes", "ipv6", "offload",
@@ -58,6 +58,7 @@ class RunSettings:
     scope: Setting = Setting("session", "default")
     artifacts: Setting = Setting("on-failure", "default")
     attach: str = ""
+    seed: Setting = Setting(0, "default")
     command_line: Layer = Layer("command line", {})
     ini: Layer = Layer("ini", {})
 
@@ -76,6 +77,7 @@ class TestSettings:
     scope: Scope = "session"
     requires: tuple[str, ...] = ()
     exclusive: bool = False
+    seed: int = 0
     options: Mapping[str, object] = field(default_factory=dict)
     given: Mapping[str, object] = field(default_factory=dict)
     origins: Mapping[Path_, Setting] = field(default_factory=dict)
@@ -144,10 +146,22 @@ def resolve(layers: Iterable[Layer], run: RunSettings, below: Layer | None = Non
         scope=cast(Scope, one_of("scope", scope, SCOPES)),
         requires=_names("requires", own.get("requires")),
         exclusive=_flag("exclusive", own.get("exclusive")),
+        seed=check_seed(own.get("seed", run.seed)),
         options=options,
         given=options,
         origins=merged,
     )
+
+
+def check_seed(setting: Setting) -> int:
+    """The value, if it can be a seed. Raises SettingsError."""
+    if (
+        isinstance(setting.value, bool)
+        or not isinstance(setting.value, int)
+        or not 0 <= setting.value < 2**63
+    ):
+        raise SettingsError(f"{setting.origin}: seed is {setting.value!r}; it is a whole number from 0 on")
+    return setting.value
 
 
 def one_of(key: str, setting: Setting, choices: Sequence[str]) -> str:
@@ -184,6 +198,10 @@ def parse_set(entries: Iterable[str], origin: str, folders: Sequence[Path] = ())
             path = (head, *rest.split(".", 2))
         else:
             path = ("vnfs", head, *rest.split(".", 1))
+        if path[0] in ("vnfs", "saps") and len(path) == 4 and path[2] == "interfaces":
+            point, _, name = path[3].rpartition(".")
+            before, dot, way = point.rpartition(".")
+            path = (*path[:3], *((before, way) if dot and way in ("in", "out") else (point,)), name)
         leaves[path] = _parsed(path, text.strip())
     mapping: dict[str, Any] = {}
     for path, value in leaves.items():

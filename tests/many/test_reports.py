@@ -114,7 +114,8 @@ def test_what_is_shared_and_how_to_run_it_again(run: Run) -> None:
     assert re.search(
         r"^bed \S+ on one PoP, shared in the session since test_suite.py::test_first_and_well$", told, re.M
     )
-    assert "run it again: pytest test_suite.py::test_that_fails --sonemu-keep=on-failure" in lines
+    again = r"run it again: pytest test_suite.py::test_that_fails --sonemu-seed=\d+ --sonemu-keep=on-failure"
+    assert [line for line in lines if re.fullmatch(again, line)]
     assert "artifacts: sonemu-artifacts/test_suite.py-test_that_fails" in lines
 
 

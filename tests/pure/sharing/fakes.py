@@ -45,7 +45,7 @@ class FakeService:
     def make_dirty(self, reason: str) -> None:
         self.instance.dirty = reason
 
-    def view(self) -> FakeService:
+    def view(self, test: str = "") -> FakeService:
         return FakeService(self.instance, self._log)
 
     def undo(self, step: Callable[[], object], label: str = "") -> None:
@@ -80,7 +80,7 @@ class FakeBed:
         self._world.log.append(f"start {instance.name} on {self.name}")
         return FakeService(instance, self._world.log)
 
-    def view(self) -> FakeBed:
+    def view(self, test: str = "") -> FakeBed:
         return FakeBed(self._world, self.name, self.topology)
 
     def undo(self, step: Callable[[], object], label: str = "") -> None:
@@ -113,7 +113,7 @@ class World:
     def pytest_configure(self, config: pytest.Config) -> None:
         config.stash[OUTSIDE] = Outside(self.open_bed, self.prepare_images, self.find_missing)
 
-    def open_bed(self, topology: object, images: Mapping[str, str]) -> FakeBed:
+    def open_bed(self, topology: object, images: Mapping[str, str], seed: int | None = None) -> FakeBed:
         if self.no_docker:
             self.log.append("refused")
             raise MachineError("Docker does not answer; run `sonemu doctor`")
