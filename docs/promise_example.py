@@ -32,3 +32,9 @@ def test_a_slow_wan_is_slow(service: Service, testbed: TestBed) -> None:
 def test_the_rules_survive_a_restart(service: Service) -> None:
     service.vnf("fw").restart()
     assert service.connect("input", "server", tcp=80).outcome == "open"
+
+
+def test_calls_survive_a_restart(service: Service) -> None:
+    with service.flow("input", "server", udp=5000, rate="1000pps") as flow:
+        service.vnf("fw").restart()
+    assert flow.longest_gap < 1.0

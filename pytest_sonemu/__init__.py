@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from pytest_sonemu.descriptors.model import NetworkFunction as NetworkFunction
     from pytest_sonemu.descriptors.model import NetworkService as NetworkService
     from pytest_sonemu.handles.endpoint import Endpoint as Endpoint
+    from pytest_sonemu.handles.flow import Flow as Flow
+    from pytest_sonemu.handles.flow_results import FlowStats as FlowStats
+    from pytest_sonemu.handles.flow_results import Gap as Gap
+    from pytest_sonemu.handles.flow_task import FlowTask as FlowTask
+    from pytest_sonemu.handles.flow_task import Generator as Generator
     from pytest_sonemu.handles.link import Link as Link
     from pytest_sonemu.handles.results import CommandResult as CommandResult
     from pytest_sonemu.handles.results import ConnectResult as ConnectResult
@@ -50,6 +55,11 @@ _HOMES = {
     "ConnectResult": "handles.results",
     "DirectionStats": "handles.results",
     "Endpoint": "handles.endpoint",
+    "Flow": "handles.flow",
+    "FlowStats": "handles.flow_results",
+    "FlowTask": "handles.flow_task",
+    "Gap": "handles.flow_results",
+    "Generator": "handles.flow_task",
     "Interface": "handles.results",
     "InterfaceStats": "handles.results",
     "Link": "handles.link",
@@ -80,6 +90,11 @@ __all__ = [
     "ConnectResult",
     "DirectionStats",
     "Endpoint",
+    "Flow",
+    "FlowStats",
+    "FlowTask",
+    "Gap",
+    "Generator",
     "Interface",
     "InterfaceStats",
     "Link",

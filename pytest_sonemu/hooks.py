@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
+    from pytest_sonemu.handles.flow_task import Generator
     from pytest_sonemu.handles.service import Service
     from pytest_sonemu.handles.testbed import TestBed
 
@@ -21,4 +24,12 @@ def pytest_sonemu_service_ready(service: Service) -> None:
     """An instance is up and every VNF of it is ready.
 
     Called once an instance, also for the one that replaces another, before a test gets it.
+    """
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_sonemu_flow_generator(name: str) -> Generator | None:
+    """A new generator of traffic for `service.flow(..., generator=name)`; None: it is not yours.
+
+    Called once a flow; the first one that is not None is taken.
     """

@@ -34,7 +34,7 @@ def test_no_other_port_is_open(service: Service, port: int) -> None:
     assert probe.outcome == "dropped"
 
 
-def test_no_datagram_passes(service: Service) -> None:
+def test_no_other_datagram_passes(service: Service) -> None:
     assert service.connect("input", "server", udp=53, listen=True, timeout=0.3).lost_at == "fw"
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from docker import DockerClient as DockerObjects
 
     from pytest_sonemu.emulation.docker_api import DockerClient
+    from pytest_sonemu.handles.flow_task import Generator
     from pytest_sonemu.handles.observer import Observer
     from pytest_sonemu.handles.recorder import Recorders
     from pytest_sonemu.handles.undo import UndoStack
@@ -52,6 +53,8 @@ class BedCore:
         self.golden = GoldenFiles()
         self.journal = Journal()
         self.docker_version: str | None = None
+        # Finds another generator of flows by its name; pytest's hook, where there is pytest.
+        self.find_generator: Callable[[str], Generator | None] = lambda name: None
         # An exec costs a core 61 ms: twenty health commands at once would keep the others from starting.
         self.health_slots = threading.Semaphore(2)
 

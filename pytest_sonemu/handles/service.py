@@ -19,6 +19,8 @@ from pytest_sonemu.handles.vnf import Vnf, VnfOfUnits
 from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan
 
 if TYPE_CHECKING:
+    from pytest_sonemu.handles.flow import Flow
+    from pytest_sonemu.handles.flow_task import Generator
     from pytest_sonemu.handles.path import Path
     from pytest_sonemu.handles.trace_results import Trace
 
@@ -179,6 +181,52 @@ class Service:
             count=count,
             listen=listen,
             timeout=timeout,
+        )
+
+    def flow(
+        self,
+        source: Place,
+        target: Place,
+        *,
+        udp: int | None = None,
+        tcp: int | None = None,
+        http: int | str | bool | None = None,
+        rate: float | str | None = None,
+        size: int | tuple[int, int] = 100,
+        seed: int | None = None,
+        servers: Sequence[str] | None = None,
+        generator: str | Generator | None = None,
+    ) -> Flow:
+        """Numbered, time-stamped packets that flow for the time of a `with` block.
+
+            with service.flow("input", "server", udp=5000, rate="1000pps") as flow:
+                service.vnf("fw").restart()
+            assert flow.longest_gap < 1.0
+
+        `udp`: datagrams to a listener of ours on that port of the target. `tcp`: records in one
+        connection to such a listener, made anew when it breaks. `http` (True, a path, a port): requests
+        to the target's own server, each on a connection of its own; an answer above 499 is none. `rate`
+        in packets a second ("1000pps", the default; "50/s", HTTP's) or "10Mbit"; `size` in bytes of
+        payload, or the smallest and largest, drawn by `seed` (default: the bed's). `servers` are the
+        endpoints that listen, where they are not the target (a load balancer is). `generator` is another
+        one than ours: an object with the methods of `Generator`, or the name of one that a plugin has.
+
+        Raises NotFoundError for an unknown endpoint, ProbeError if it cannot be tried.
+        """
+        from pytest_sonemu.handles.flow import make_flow
+
+        return make_flow(
+            self,
+            source,
+            target,
+            udp=udp,
+            tcp=tcp,
+            http=http,
+            rate=rate,
+            size=size,
+            seed=seed,
+            servers=servers,
+            generator=generator,
         )
 
     def path(self, path_id: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pytest_sonemu.descriptors.read import Package
     from pytest_sonemu.emulation.images import Caller
+    from pytest_sonemu.handles.flow_task import Generator
 
 
 class TestBed:
@@ -113,6 +114,10 @@ class TestBed:
     def run_dir(self) -> Path:
         """Where the bed keeps its plans, logs and the transcript of what was done to the network."""
         return self._core.client.run_dir
+
+    def use_generators(self, find: Callable[[str], Generator | None]) -> None:
+        """Let flows of this bed find other generators by name; the plugin has its hook asked here."""
+        self._core.find_generator = find
 
     @property
     def keeper_pid(self) -> int:

@@ -11,6 +11,7 @@ from pytest_sonemu.errors import SonemuError
 from pytest_sonemu.handles.undo import UndoFailure
 
 if TYPE_CHECKING:
+    from pytest_sonemu.handles.flow_task import Generator
     from pytest_sonemu.topology.model import Topology
 
 
@@ -43,6 +44,9 @@ class BedLike(Protocol):
     def gone(self) -> bool: ...
 
     def start(self, package: object, **options: object) -> ServiceLike: ...
+
+    def use_generators(self, find: Callable[[str], Generator | None]) -> None:
+        """Let flows of this bed find generators of traffic by their names."""
 
     def view(self, test: str = "") -> BedLike:
         """As a service's: instances started and links changed through it are undone by `close_view`."""

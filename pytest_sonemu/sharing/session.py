@@ -209,6 +209,8 @@ class Sharing:
 
     def _ready(self, bed: BedLike, service: ServiceLike | None) -> None:
         if service is None:
+            hook = self.config.hook
+            bed.use_generators(lambda name: hook.pytest_sonemu_flow_generator(name=name))
             self.config.hook.pytest_sonemu_testbed_ready(testbed=bed)
         else:
             self.config.hook.pytest_sonemu_service_ready(service=service)

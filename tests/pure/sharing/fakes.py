@@ -71,6 +71,8 @@ class FakeBed:
     def vanish(self) -> None:
         self._world.gone.add(self.name)
 
+    def use_generators(self, find: object) -> None: ...
+
     def start(self, package: object, **options: object) -> FakeService:
         name = shown(package).removesuffix(".son")
         if name.startswith("broken"):

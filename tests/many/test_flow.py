@@ -1,0 +1,217 @@
+"""Flows count what happens to traffic while something else happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from pytest_sonemu.descriptors.model import NetworkFunction, NetworkService
+from pytest_sonemu.errors import NotReadyError, ProbeError
+from pytest_sonemu.handles.flow_results import FlowStats
+from pytest_sonemu.handles.flow_task import FlowTask
+from pytest_sonemu.handles.service import Service
+from pytest_sonemu.handles.testbed import TestBed
+from tests.support.static_image import static_image
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Service]:
+    """input - fw - server, of images with one static program, and an E-Line of two SAPs."""
+    with static_image() as image, TestBed() as bed:
+        fw = NetworkFunction("fw", image=image, interfaces=["input", "output"])
+        server = NetworkFunction("server", image=image, interfaces=["data"])
+        links = {"outside": ["input", "fw:input"], "inside": ["fw:output", "server:data"], "line": ["a", "b"]}
+        yield bed.start(NetworkService.of("flowing", [fw, server], links))
+
+
+@pytest.fixture
+def service(running: Service) -> Iterator[Service]:
+    view = running.view()
+    yield view
+    assert view.close_view() == ()
+
+
+@pytest.mark.parametrize("what", [{"udp": 5000}, {"tcp": 5000}, {"http": True, "rate": "100/s"}])
+def test_an_undisturbed_flow_loses_nothing(service: Service, what: dict[str, int]) -> None:
+    with service.flow("input", "server", **what) as flow:  # type: ignore[arg-type]
+        flow.wait_until_flowing(30)
+        assert flow.sent >= flow.received >= 30
+    assert (flow.lost, flow.duplicated, flow.sent) == (0, 0, flow.received)
+    assert flow.by_server == {"server": flow.received}
+    assert flow.latency is not None
+    assert flow.latency.median < 0.05
+    assert flow.jitter is not None
+    assert len(repr(flow)) < 200
+    assert repr(flow).startswith("<flow input -> server ")
+
+
+def test_the_rate_is_kept(service: Service) -> None:
+    with service.flow("a", "b", udp=5000, rate="2kpps") as flow:
+        time.sleep(0.5)
+    assert flow.sent == pytest.approx(1000, rel=0.1)
+    assert flow.received == flow.sent
+
+
+@pytest.mark.parametrize("carrier", [True, False])
+def test_the_gap_of_a_link_that_was_down(service: Service, carrier: bool) -> None:
+    with service.flow("a", "b", udp=5000, rate="1000pps") as flow:
+        flow.wait_until_flowing()
+        with service.link("line").down(carrier=carrier):
+            time.sleep(0.3)
+            assert flow.longest_gap > 0.25  # live
+        flow.wait_until_flowing()
+    assert flow.longest_gap == pytest.approx(0.3, abs=0.02)
+    assert flow.gaps[-1].duration == flow.longest_gap
+    assert flow.lost > 200
+
+
+def test_a_connection_makes_up_for_what_was_lost(service: Service) -> None:
+    with service.flow("a", "b", tcp=5000, rate="500pps") as flow:
+        flow.wait_until_flowing()
+        with service.link("line").down(carrier=False):
+            time.sleep(0.1)
+        flow.wait_until_flowing()
+    assert flow.lost == 0
+    assert flow.longest_gap > 0.09
+    assert flow.latency is not None
+    assert flow.latency.max > 0.05
+
+
+def test_a_flow_through_a_restart(service: Service) -> None:
+    with service.flow("input", "server", udp=5000, rate="1000pps") as flow:
+        service.vnf("fw").restart()
+        flow.wait_until_flowing()
+    assert 0.01 < flow.longest_gap < 1.0
+    assert flow.lost > 0
+
+
+@pytest.mark.parametrize("what", [{"udp": 5000}, {"tcp": 5000}])
+def test_a_server_that_restarts_is_found_again(service: Service, what: dict[str, int]) -> None:
+    with service.flow("input", "server", **what) as flow:  # type: ignore[arg-type]
+        flow.wait_until_flowing()
+        service.vnf("server").restart()
+        flow.wait_until_flowing()
+    assert flow.longest_gap > 0.01
+
+
+def test_a_source_that_restarts_goes_on(service: Service) -> None:
+    with service.flow("server", "input", udp=5000) as flow:
+        flow.wait_until_flowing()
+        service.vnf("server").restart()
+        flow.wait_until_flowing()
+    assert flow.lost > 0
+
+
+def test_impairments_are_seen(service: Service) -> None:
+    with (
+        service.link("line").impair(delay="20ms", loss="10%", duplicate="10%", seed=3),
+        service.flow("a", "b", udp=5000, rate="1000pps") as flow,
+    ):
+        flow.wait_until_flowing(400)
+    assert 0.05 < flow.loss < 0.15
+    assert flow.duplicated > 10
+    assert flow.latency is not None
+    assert flow.latency.median == pytest.approx(0.02, abs=0.006)
+
+
+def test_what_never_arrives_is_told(service: Service) -> None:
+    service.link("line").down(carrier=False)
+    with service.flow("a", "b", udp=5000) as flow, pytest.raises(NotReadyError, match=r"0 of \d+ arrived"):
+        flow.wait_until_flowing(timeout=0.2)
+    assert (flow.received, flow.lost) == (0, flow.sent)
+    assert flow.longest_gap > 0.18
+    assert flow.latency is None
+    with pytest.raises(ProbeError, match="does not run"):
+        flow.wait_until_flowing()
+
+
+def test_what_cannot_flow(service: Service) -> None:
+    with pytest.raises(ProbeError, match="port 80 there already"), service.flow("input", "server", tcp=80):
+        pass
+    with pytest.raises(ProbeError, match="one of udp=5000"):
+        service.flow("a", "b")
+    with pytest.raises(ProbeError, match="like 1000pps"):
+        service.flow("a", "b", udp=5000, rate="fast")
+    with pytest.raises(ProbeError, match="28 to 65507"):
+        service.flow("a", "b", udp=5000, size=10)
+    with pytest.raises(ProbeError, match="no generator 'trex'"):
+        service.flow("a", "b", udp=5000, generator="trex")
+
+
+def test_a_flow_ends_with_its_view(running: Service) -> None:
+    view = running.view()
+    flow = view.flow("a", "b", udp=5000).start()
+    flow.wait_until_flowing()
+    assert view.close_view() == ()
+    sent = flow.sent
+    assert sent == flow.received
+    time.sleep(0.02)
+    assert flow.sent == sent
+    with running.flow("a", "b", udp=5000) as again:  # the port is free again
+        again.wait_until_flowing()
+
+
+@dataclass
+class Counting:
+    """The least that a generator has to do."""
+
+    calls: list[str] = field(default_factory=list)
+
+    def start(self, task: FlowTask) -> None:
+        self.calls.append(f"start {task}")
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+    def stats(self) -> FlowStats:
+        return FlowStats(sent=7, received=6)
+
+
+def test_another_generator_is_used(running: Service) -> None:
+    mine = Counting()
+    with running.flow("a", "b", udp=5000, generator=mine) as flow:
+        assert flow.lost == 1
+    assert mine.calls == ["start a -> b udp 5000", "stop"]
+
+
+def test_a_plugin_s_generator_has_a_name(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        from pytest_sonemu import FlowStats
+
+
+        class Counting:
+            def start(self, task):
+                self.task = task
+
+            def stop(self):
+                pass
+
+            def stats(self):
+                return FlowStats(sent=7, received=7, by_server={str(self.task): 7})
+
+
+        def pytest_sonemu_flow_generator(name):
+            return Counting() if name == "counting" else None
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+
+        from pytest_sonemu import NetworkService
+        from pytest_sonemu.errors import ProbeError
+
+
+        def test_it(testbed):
+            service = testbed.start(NetworkService.of("l", [], {"line": ["a", "b"]}))
+            with service.flow("a", "b", tcp=7, generator="counting") as flow:
+                assert flow.by_server == {"a -> b tcp 7": 7}
+            with pytest.raises(ProbeError, match="no generator 'other'"):
+                service.flow("a", "b", tcp=7, generator="other")
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:asyncio").assert_outcomes(passed=1)
