@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pytest_sonemu.handles.flow_task import FlowTask as FlowTask
     from pytest_sonemu.handles.flow_task import Generator as Generator
     from pytest_sonemu.handles.link import Link as Link
+    from pytest_sonemu.handles.policy_table import PolicyResult as PolicyResult
+    from pytest_sonemu.handles.policy_table import PolicyRow as PolicyRow
+    from pytest_sonemu.handles.policy_table import PolicyRule as PolicyRule
     from pytest_sonemu.handles.results import CommandResult as CommandResult
     from pytest_sonemu.handles.results import ConnectResult as ConnectResult
     from pytest_sonemu.handles.results import DirectionStats as DirectionStats
@@ -70,6 +73,9 @@ _HOMES = {
     "OuterAddress": "handles.results",
     "PingResult": "handles.results",
     "PoP": "topology.model",
+    "PolicyResult": "handles.policy_table",
+    "PolicyRow": "handles.policy_table",
+    "PolicyRule": "handles.policy_table",
     "PopLink": "topology.model",
     "Rtt": "handles.results",
     "Sap": "handles.sap",
@@ -105,6 +111,9 @@ __all__ = [
     "PathVerdict",
     "PingResult",
     "PoP",
+    "PolicyResult",
+    "PolicyRow",
+    "PolicyRule",
     "PopLink",
     "Rtt",
     "Sap",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_sonemu.handles.flow import Flow
     from pytest_sonemu.handles.flow_task import Generator
     from pytest_sonemu.handles.path import Path
+    from pytest_sonemu.handles.policy_table import PolicyResult, Table
     from pytest_sonemu.handles.trace_results import Trace
 
 _Handle = TypeVar("_Handle")
@@ -228,6 +229,25 @@ class Service:
             servers=servers,
             generator=generator,
         )
+
+    def policy(self, table: Table, *, timeout: float = 0.5) -> PolicyResult:
+        """Try many connections at once, and compare with a table of what may pass.
+
+            assert service.policy('''
+                from   to      proto  port     verdict
+                input  server  tcp    80       allow
+                input  server  tcp    22,3306  drop
+                input  server  icmp   -        allow
+            ''')
+
+        A text, the path of a file (blanks, `|` or commas between columns) or rows. Verdicts are "allow",
+        "deny" (it does not arrive), "drop", "reject" or an outcome of `connect`. Rules are tested, not
+        servers: where nobody listens, a listener of ours does. What has not come after `timeout` seconds
+        does not come. Raises ProbeError for a table that cannot be read, NotFoundError.
+        """
+        from pytest_sonemu.handles.policy import check_policy
+
+        return check_policy(self, table, timeout)
 
     def path(self, path_id: str) -> Path:
         """A forwarding path. Raises NotFoundError."""
