@@ -125,6 +125,8 @@ __all__ = [
     "__version__",
     "bed_fixture",
     "errors",
+    "flap",
+    "ramp",
     "service_fixture",
 ]
 

@@ -87,7 +87,10 @@ def attach(name: str) -> OpenBed:
     """What opens, in place of beds, the one of that name which is up already."""
     from pytest_sonemu.sharing.attaching import AttachedBed
 
-    return lambda _topology, images: cast(BedLike, AttachedBed.to(name, images))
+    def open_attached(_topology: object, images: Mapping[str, str], _seed: int | None) -> BedLike:
+        return cast(BedLike, AttachedBed.to(name, images))
+
+    return open_attached
 
 
 def prepare_images(

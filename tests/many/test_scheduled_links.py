@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def rtt(service: Service) -> float:
 
 def test_a_link_goes_by_its_schedule_and_is_as_before_after_it(service: Service) -> None:
     link = service.link("near")
-    steps = [(0, {"delay": "10ms"}), ("400ms", {"delay": "40ms"})]
+    steps: list[tuple[float | str, dict[str, str]]] = [(0, {"delay": "10ms"}), ("400ms", {"delay": "40ms"})]
     with link.impair(delay="1ms"):
         with link.schedule(steps, direction="a->b") as schedule:
             assert wait(lambda: schedule.taken == 1, 3)
@@ -85,7 +86,7 @@ def test_a_ramp_goes_evenly() -> None:
     assert [step.changes["rate"] for step in rates] == [1_000_000, 1_500_000, 2_000_000]
 
 
-def _seeds(service: Service, test: str, **values: object) -> tuple[int, int]:
+def _seeds(service: Service, test: str, **values: Any) -> tuple[int, int]:
     view = service.view(test)
     link = view.link("near")
     with link.impair(loss="10%", **values):
