@@ -10,6 +10,7 @@ import pytest
 
 from pytest_sonemu.descriptors.model import Place
 from pytest_sonemu.errors import SettingsError
+from pytest_sonemu.planning.impairments import Access
 from pytest_sonemu.planning.options import (
     Secret,
     ServiceOptions,
@@ -20,6 +21,7 @@ from pytest_sonemu.planning.options import (
     set_option,
 )
 from pytest_sonemu.planning.plan import MountPlan
+from pytest_sonemu.relay.model import Impairment
 from tests.pure.services import empty_service
 
 
@@ -63,6 +65,11 @@ def vnf(**options: Any) -> VnfOptions:
         ({}, "settle", 1.0),
         ({}, "ready_timeout", 60.0),
         ({"image": None}, "image", None),
+        (
+            {"interfaces": {"input": {"rate": "10Mbit", "in": {"delay": "5ms"}}}},
+            "interfaces",
+            {"input": Access(Impairment(rate=10**7), Impairment(rate=10**7, delay=0.005))},
+        ),
     ],
 )
 def test_a_vnfs_options_are_read(written: dict[str, Any], option: str, expected: object) -> None:
@@ -199,6 +206,11 @@ def test_options_made_in_python_merge_as_well() -> None:
         ("images.nginx:1.2=web:dev", parse(images={"nginx:1.2": "web:dev"})),
         ("saps.input.pop=pop1", parse(saps={"input": {"pop": "pop1"}})),
         ("mtu=9000", parse(mtu=9000)),
+        ("fw.interfaces.in.rate=1Mbit", parse(vnfs={"fw": {"interfaces": {"in": {"rate": "1Mbit"}}}})),
+        (
+            "saps.a.interfaces.a.out.loss=1%",
+            parse(saps={"a": {"interfaces": {"a": {"out": {"loss": "1%"}}}}}),
+        ),
     ],
 )
 def test_the_command_line_sets_one_option(text: str, expected: ServiceOptions) -> None:
@@ -218,6 +230,7 @@ def test_the_command_line_leaves_the_rest_as_it_is() -> None:
         ("fw.imgae=x", r"'imgae' is no option of a VNF \(did you mean 'image'\?\)"),
         ("rotues=none", r"unknown option \(did you mean 'routes'\?\)"),
         ("fw.cpu=many", "'many' is not a number"),
+        ("fw.interfaces.in.ratee=1", r"in: ratee: no such impairment \(did you mean 'rate'\?\)"),
         ("saps.input=x", "is not a mapping|unknown option"),
     ],
 )
