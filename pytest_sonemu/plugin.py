@@ -12,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
     from pytest_sonemu.gatekeeper.client import GatekeeperClient
     from pytest_sonemu.handles.service import Service
@@ -71,6 +72,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FOLDER",
         help="where to (default: sonemu-artifacts in the rootdir)",
     )
+    parser.addini(
+        "sonemu_packages",
+        "packages that are collected as tests wherever they lie in a test path: globs from the rootdir",
+        type="linelist",
+        default=[],
+    )
     parser.addini("sonemu_attach", "as --sonemu-attach", default="")
     parser.addini("sonemu_artifacts", "as --sonemu-artifacts", default="")
     parser.addini("sonemu_artifacts_dir", "as --sonemu-artifacts-dir", default="")
@@ -100,6 +107,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.sonemu_seed = int.from_bytes(os.urandom(4), "big")
     elif config.getoption("sonemu_seed") < 0:
         raise pytest.UsageError("--sonemu-seed is a whole number from 0 on")
+    if not hasattr(config.option, "_sonemu_named"):  # a worker of xdist has its controller's
+        # What testpaths lists is not named on the command line.
+        config.option._sonemu_named = config.args_source is pytest.Config.ArgsSource.ARGS
     if config.getoption("sonemu_show_config"):
         # Shown by this process from its own collection: workers of xdist would collect elsewhere.
         config.option.dist, config.option.tx, config.option.numprocesses = "no", [], None
@@ -107,6 +117,14 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_sonemu.sharing.running import run_settings
 
         run_settings(config)  # what cannot be used is said before anything is collected
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if file_path.suffix not in (".son", ".tgo") and file_path.name != "project.yml":
+        return None
+    from pytest_sonemu.packages.collecting import collect_package
+
+    return collect_package(file_path, parent)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

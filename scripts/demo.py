@@ -120,7 +120,7 @@ def run_example(bed: TestBed, screen: Screen) -> int:
         said.append(", ".join(f"{vnf.id} in {vnf.pop}" for vnf in service.vnfs.values()))
     guest = Guest(service, bed, screen)
     with screen.phase("test") as said:
-        status = pytest.main([str(EXAMPLE), *QUIET], plugins=[guest])
+        status = pytest.main([*map(str, EXAMPLE.glob("test_*.py")), *QUIET], plugins=[guest])
         said.append(f"{guest.passed} passed, {guest.failed} failed")
     return int(status)
 

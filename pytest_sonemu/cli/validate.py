@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from pytest_sonemu.descriptors.findings import Finding
     from pytest_sonemu.descriptors.read import Verdict
-    from pytest_sonemu.descriptors.rules import Levels
 
 FINDINGS, UNUSABLE = 1, 2
 
@@ -56,12 +52,13 @@ def validate(
     """
     from pytest_sonemu.descriptors.rule_settings import levels_from
     from pytest_sonemu.errors import SettingsError
+    from pytest_sonemu.packages.judging import judge
 
     try:
         levels = levels_from(Path.cwd(), profile=profile, settings=rules)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
-    verdicts = [_verdict(path, levels) for path in packages]
+    verdicts = [judge(path, levels) for path in packages]
     text = _rendered(verdicts, output, levels.profile)
     if target is not None:
         target.write_text(text + "\n", encoding="utf-8")
@@ -69,42 +66,6 @@ def validate(
         # A name in a package may hold what no terminal can show.
         click.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"))
     raise SystemExit(_exit_code(verdicts, fail_on))
-
-
-def _verdict(path: Path, levels: Levels) -> Verdict:
-    from pytest_sonemu.descriptors.read import check_package
-
-    verdict = check_package(path, levels=levels, cores=os.cpu_count())
-    found = _option_findings(verdict, levels)
-    if not found:
-        return verdict
-    return replace(verdict, findings=(*verdict.findings, *found), package=None)
-
-
-def _option_findings(verdict: Verdict, levels: Levels) -> tuple[Finding, ...]:
-    """What is wrong with the options in a package's `sonemu.yml`."""
-    from pytest_sonemu.descriptors.findings import Findings
-    from pytest_sonemu.descriptors.model import Place
-    from pytest_sonemu.errors import SettingsError
-    from pytest_sonemu.handles.starting import OTHER_KEYS
-    from pytest_sonemu.planning.options import parse_service_options
-
-    package = verdict.package
-    if package is None or not package.sonemu:
-        return ()
-    places: list[Place] = []
-
-    def where(path: tuple[str, ...]) -> Place:
-        places.append(package.sonemu_places.get(path, Place(str(package.path))))
-        return places[-1]
-
-    findings = Findings(levels)
-    try:
-        parse_service_options(package.sonemu, where, also=OTHER_KEYS)
-    except SettingsError as error:
-        for place, line in zip(places, str(error).splitlines(), strict=False):
-            findings.error("sonemu_options", line.removeprefix(f"{place}: "), place)
-    return findings.in_order()
 
 
 def _rendered(verdicts: list[Verdict], output: str, profile: str) -> str:

@@ -159,12 +159,39 @@ def _table_of(names: tuple[str, ...], called: str, description: str) -> Shape:
 
 
 _SERVICE = tuple(name for name in service_option_names() if name not in ("vnfs", "saps"))
+POLICY = Items(
+    Table(
+        {
+            "from": _WORD,
+            "to": _WORD,
+            "proto": Choice(("tcp", "udp")),
+            "port": Number(least=1, most=65535, whole=True),
+            "verdict": Choice(("allow", "deny")),
+        },
+        required=("from", "to", "port", "verdict"),
+        called="a row of the policy",
+    ),
+    description="Who may reach whom on which port, proved by a connection each.",
+)
+_PORT = Number(least=1, most=65535, whole=True)
+PATHS = Named(
+    Either(
+        (
+            Flag(),
+            Table(
+                {"tcp": _PORT, "udp": _PORT, "icmp": Flag(), "http": Either((Flag(), _TEXT))}, called="path"
+            ),
+        )
+    ),
+    called="path",
+    description="Forwarding paths whose VNFs pass packets on, and what is sent along them.",
+)
 # What else a `sonemu.yml` says: of a package's own tests (`handles.starting.OTHER_KEYS`).
 _OTHER: dict[str, Shape] = {
     "topology": Text(loose=True, description="The topology file, beside this file."),
     "scope": Text(loose=True, description="How long an instance is shared: function, class, module, …"),
-    "policy": Anything("Who may reach whom on which port."),
-    "paths": Anything("Which forwarding paths are judged, and how."),
+    "policy": Either((POLICY, Nothing())),
+    "paths": Either((PATHS, Nothing())),
 }
 OPTIONS = Document(
     "sonemu.yml",

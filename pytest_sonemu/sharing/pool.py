@@ -113,6 +113,12 @@ class Pool:
         """It is known already why this cannot start: the first test that needs it shows it."""
         self._known[ask.content] = error
 
+    @contextmanager
+    def noting(self, ask: Ask, user: str) -> Iterator[None]:
+        """An error in the block is the reason why this cannot start: all others are told of it."""
+        with self._noting(ask.content, user):
+            yield
+
     def holder(self, bed: BedLike) -> Held | None:
         """What the pool holds under that bed's name."""
         return next((held for held in [*self, *self._apart] if held.bed.name == bed.name), None)

@@ -44,7 +44,7 @@ def prepare_images(
     wanted: dict[int, Sequence[ImageRequest]] = {}
     for position, wish in enumerate(wishes):
         try:
-            wanted[position] = _requests(wish)
+            wanted[position] = requests_of(wish)
         except SonemuError:
             continue
     if not any(wanted.values()):
@@ -58,7 +58,8 @@ def prepare_images(
     return {position: each for position, each in outcomes.items() if isinstance(each, SonemuError)}
 
 
-def _requests(wish: ImageWish) -> Sequence[ImageRequest]:
+def requests_of(wish: ImageWish) -> Sequence[ImageRequest]:
+    """The images that one service needs. Raises what reading its package and topology raises."""
     from pytest_sonemu.handles.starting import wanted
     from pytest_sonemu.topology.model import Topology
     from pytest_sonemu.topology.read import read_topology

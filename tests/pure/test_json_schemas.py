@@ -60,7 +60,8 @@ address_plan: seed
 routes: all
 ipv6: true
 mtu: 1400
-policy: [anything]
+policy: [{from: input, to: web, proto: tcp, port: 80, verdict: allow}]
+paths: {through: {tcp: 8080}, other: false}
 """
 
 
