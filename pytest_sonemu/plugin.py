@@ -63,6 +63,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="show the settings of the run and of each test with their origin, and exit",
     )
     group.addoption(
+        "--sonemu-plan",
+        action="store_true",
+        help="show what would be deployed for the collected tests, without root or Docker, and exit",
+    )
+    group.addoption(
         "--sonemu-artifacts",
         metavar="WHEN",
         help="write logs, plan, picture and transcript of a test: never, on-failure (default), always",
@@ -110,7 +115,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config.option, "_sonemu_named"):  # a worker of xdist has its controller's
         # What testpaths lists is not named on the command line.
         config.option._sonemu_named = config.args_source is pytest.Config.ArgsSource.ARGS
-    if config.getoption("sonemu_show_config"):
+    if config.getoption("sonemu_show_config") or config.getoption("sonemu_plan"):
         # Shown by this process from its own collection: workers of xdist would collect elsewhere.
         config.option.dist, config.option.tx, config.option.numprocesses = "no", [], None
     if any(config.getoption(name) or config.getini(name) for name in _OPTIONS):
@@ -158,10 +163,10 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
     from_here = [item for item in session.items if _is_ours(item)]
-    if session.config.getoption("sonemu_show_config"):
+    if session.config.getoption("sonemu_show_config") or session.config.getoption("sonemu_plan"):
         # Collected like a run, and none of it is run.
         session.config.option.collectonly = True
-        _show_config(session)
+        _show(session)
     elif from_here and not session.config.option.collectonly:
         from pytest_sonemu.sharing.starting import before_the_first_test
 
@@ -335,7 +340,10 @@ def _sharing_if_used(config: pytest.Config) -> Sharing | None:
     return sharing_if_used(config)
 
 
-def _show_config(session: pytest.Session) -> None:
-    from pytest_sonemu.sharing.starting import show_config
+def _show(session: pytest.Session) -> None:
+    from pytest_sonemu.sharing.starting import show_config, show_plans
 
-    show_config(session)
+    if session.config.getoption("sonemu_show_config"):
+        show_config(session)
+    if session.config.getoption("sonemu_plan") and (failed := show_plans(session)):
+        raise session.Failed(f"{failed} of the plans cannot be made")

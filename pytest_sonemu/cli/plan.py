@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from pytest_sonemu.handles.starting import Wanted
-    from pytest_sonemu.planning.plan import DeploymentPlan, ImageChoice
+    from pytest_sonemu.planning.plan import DeploymentPlan
     from pytest_sonemu.topology.model import Topology
-
-# What an image runs is written in the image.
-_UNSEEN = ("(the image's own command)",)
 
 
 @click.command(short_help="Show what a start would deploy, before anything is done.")
@@ -37,10 +33,9 @@ def plan(package: Path, topology: Path | None, output: str, settings: tuple[str,
 
     Images are chosen by their references alone: whether they are there is seen at the start.
     """
+    from pytest_sonemu.handles.foreseeing import foresee
     from pytest_sonemu.handles.starting import wanted
-    from pytest_sonemu.planning.make import make_plan
     from pytest_sonemu.planning.options import set_option
-    from pytest_sonemu.planning.plan import Allocations
 
     wish = wanted(package, {})
     options = wish.options
@@ -48,14 +43,7 @@ def plan(package: Path, topology: Path | None, output: str, settings: tuple[str,
         options = set_option(options, setting)
     wish = replace(wish, options=options)
     chosen = _topology(package, topology)
-    made = make_plan(
-        wish.service,
-        chosen,
-        bed="plan",
-        options=options,
-        images=_images(wish, chosen),
-        allocations=Allocations(),
-    )
+    made = foresee(wish, chosen)
     click.echo(_rendered(made, output), nl=False)
 
 
@@ -71,24 +59,6 @@ def _topology(package: Path, given: Path | None) -> Topology:
     if isinstance(own, str):
         return read_topology((package if package.is_dir() else package.parent) / own)
     return Topology()
-
-
-def _images(wish: Wanted, topology: Topology) -> dict[str, ImageChoice]:
-    """Which image each unit would get if none were there yet. One that cannot be had is named as such."""
-    from pytest_sonemu.emulation.image_choice import Refused, choose
-    from pytest_sonemu.planning.plan import ImageChoice
-
-    chosen: dict[str, ImageChoice] = {}
-    for request in wish.image_requests(topology):
-        try:
-            want = choose(request, lambda _reference: False)
-        except Refused as problem:
-            reference, reason, stand_in = request.reference or "none", f"cannot be had: {problem}", False
-        else:
-            reason = "to be pulled" if want.reason == "pulled" else want.reason
-            reference, stand_in = want.target, want.stand_in
-        chosen[request.key] = ImageChoice(reference, "", reason, command=_UNSEEN, stand_in=stand_in)
-    return chosen
 
 
 def _rendered(plan: DeploymentPlan, output: str) -> str:

@@ -14,6 +14,7 @@ from pytest_sonemu.sharing.requests import Ask
 if TYPE_CHECKING:
     from pytest_sonemu.descriptors.model import NetworkService
     from pytest_sonemu.emulation.image_choice import ImageRequest
+    from pytest_sonemu.planning.plan import DeploymentPlan
     from pytest_sonemu.topology.model import Topology
 
 
@@ -61,10 +62,23 @@ def prepare_images(
 def requests_of(wish: ImageWish) -> Sequence[ImageRequest]:
     """The images that one service needs. Raises what reading its package and topology raises."""
     from pytest_sonemu.handles.starting import wanted
-    from pytest_sonemu.topology.model import Topology
-    from pytest_sonemu.topology.read import read_topology
 
-    given = wish.topology
-    topology = read_topology(given) if isinstance(given, (str, Path)) else cast("Topology | None", given)
-    package = cast("Path | NetworkService", wish.package)
-    return wanted(package, wish.options).image_requests(topology or Topology())
+    return wanted(_package(wish), wish.options).image_requests(_topology(wish))
+
+
+def plan_of(wish: ImageWish) -> DeploymentPlan:
+    """What a start would deploy. Raises what reading its package and topology, and planning, raise."""
+    from pytest_sonemu.handles.foreseeing import foresee
+    from pytest_sonemu.handles.starting import wanted
+
+    return foresee(wanted(_package(wish), wish.options), _topology(wish))
+
+
+def _package(wish: ImageWish) -> Path | NetworkService:
+    return cast("Path | NetworkService", wish.package)
+
+
+def _topology(wish: ImageWish) -> Topology:
+    from pytest_sonemu.handles.testbed import as_topology
+
+    return as_topology(cast("Path | Topology | None", wish.topology))

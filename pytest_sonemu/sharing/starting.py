@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
 from typing import cast
 
@@ -12,6 +12,7 @@ import pytest
 from pytest_sonemu.errors import SettingsError
 from pytest_sonemu.sharing.factories import asks_of_fixtures
 from pytest_sonemu.sharing.preparing import prepare
+from pytest_sonemu.sharing.requests import Ask, shown
 from pytest_sonemu.sharing.running import describe_run, describe_test, run_settings, sharing_of
 from pytest_sonemu.sharing.session import uses_sonemu
 
@@ -44,6 +45,37 @@ def _teller(config: pytest.Config) -> Callable[[str], None]:
 def _run_id(config: pytest.Config) -> str:
     """What the workers of one run have in common; empty without workers."""
     return str(getattr(config, "workerinput", {}).get("testrunuid", ""))
+
+
+def show_plans(session: pytest.Session) -> int:
+    """Print what would be deployed for what the tests name, each plan once; how many cannot be made."""
+    from pytest_sonemu.errors import SonemuError
+    from pytest_sonemu.planning.describe import describe
+    from pytest_sonemu.sharing.preparing import plan_of
+
+    config = session.config
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    sharing = sharing_of(config)
+    users: dict[Hashable, list[str]] = {}
+    asks: dict[Hashable, Ask] = {}
+    failed = 0
+    for item in session.items:
+        for ask in (*sharing.known_asks(item), *asks_of_fixtures(item, config)):
+            if ask.package is not None:
+                asks.setdefault(ask.content, ask)
+                users.setdefault(ask.content, []).append(item.nodeid)
+    for content, ask in asks.items():
+        first, *others = users[content]
+        also = f" and {len(others)} more" if others else ""
+        try:
+            text = describe(plan_of(ask))
+        except SonemuError as error:
+            failed += 1
+            text = f"cannot be deployed: {error}\n"
+        if reporter is not None:
+            reporter.write_line(f"\n{first}{also} on {shown(ask.topology)}")
+            reporter.write_line(text.rstrip("\n"))
+    return failed
 
 
 def show_config(session: pytest.Session) -> None:
