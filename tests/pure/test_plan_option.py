@@ -20,7 +20,8 @@ def test_each_plan_once_and_nothing_done(pytester: pytest.Pytester, run: Run, wo
         from pytest_sonemu import service_fixture
         FW = {str(EXAMPLES / "firewall")!r}
         own = service_fixture({str(EXAMPLES / "chain")!r})
-        mark = pytest.mark.sonemu(topology=FW + "/two-pops.yml", package=FW, vnfs={{"fw": {{"image": "fw:dev"}}}})
+        mark = pytest.mark.sonemu(topology=FW + "/two-pops.yml", package=FW,
+            vnfs={{"fw": {{"image": "fw:dev"}}}})
         @mark
         def test_a(service): assert False
         @mark
