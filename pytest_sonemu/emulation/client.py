@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Literal
 from pytest_sonemu import errors
 from pytest_sonemu.emulation import launch, places
 from pytest_sonemu.emulation import protocol as messages
-from pytest_sonemu.emulation.codec import Channel
+from pytest_sonemu.emulation.codec import Channel, why_none_came
 from pytest_sonemu.emulation.failures import StalePlanError, raised
 from pytest_sonemu.planning.plan import Allocations, DeploymentPlan
 from pytest_sonemu.relay.model import Impairment
@@ -38,7 +39,8 @@ class BedEntry:
 class BedClient:
     """Thread-safe: a request that is under way does not keep another one waiting.
 
-    The owner's client holds the bed's lease: when it is closed, or its process dies, the bed ends.
+    The owner's client holds the bed's lease: when it is closed, or its process dies, the bed ends. In a
+    forked child it is a client like an attached one: it has connections of its own, and no lease.
     """
 
     def __init__(self, lease: Channel, booted: messages.Booted, uid: int, *, owner: bool) -> None:
@@ -54,6 +56,7 @@ class BedClient:
         self._sockets: list[socket.socket] = []
         # Whether anything may have spoken on the bed since it was last put in order.
         self.touched = False
+        os.register_at_fork(after_in_child=_forked(weakref.ref(self)))
 
     @classmethod
     def boot(
@@ -150,7 +153,7 @@ class BedClient:
             messages.OpenSocket(instance, endpoint, family, type, protocol), (), None
         )
         if not isinstance(reply, messages.Done) or len(descriptors) != 1:
-            raise errors.EmulationError(f"the keeper sent {len(descriptors)} sockets instead of one")
+            raise errors.EmulationError(why_none_came("socket", len(descriptors)))
         handed = socket.socket(family, type, protocol, fileno=descriptors[0])
         with self._lock:
             # Closed with the bed's view of it: an open one would keep the namespace alive.
@@ -242,7 +245,7 @@ class BedClient:
         """A descriptor of a file or folder in a VNF, for reading. Raises NotFoundError, EmulationError."""
         _reply, descriptors = self._ask(messages.OpenFile(instance, endpoint, path), (), None)
         if len(descriptors) != 1:
-            raise errors.EmulationError(f"the keeper sent {len(descriptors)} files instead of one")
+            raise errors.EmulationError(why_none_came("file", len(descriptors)))
         return descriptors[0]
 
     def signal_inside(self, instance: str, endpoint: str, pid: int, number: int) -> None:
@@ -352,6 +355,26 @@ class BedClient:
             if self._idle:
                 return self._idle.pop()
         return _connect(self.name, self._uid)
+
+    def forget_after_fork(self) -> None:
+        """In a forked child: leave the parent's connections to it, whose answers would get mixed up.
+
+        The lease's copy is closed too, or a child that outlives its parent would keep the bed up.
+        """
+        self._lock = threading.Lock()  # another thread may have held it at the fork
+        self.owner = False
+        shared = [*self._idle, *([self._lease] if self._lease is not None else [])]
+        self._idle = []
+        for channel in shared:
+            channel.close()
+
+
+def _forked(client: weakref.ref[BedClient]) -> Callable[[], None]:
+    def forget() -> None:
+        if (alive := client()) is not None:
+            alive.forget_after_fork()
+
+    return forget
 
 
 def beds() -> list[BedEntry]:

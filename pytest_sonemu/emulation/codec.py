@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import array
+import errno
 import os
+import resource
 import socket
 import struct
 from collections.abc import Sequence
@@ -106,3 +108,17 @@ class Channel:
                 raise BedGoneError("the test bed's keeper has closed the connection")
             parts += data
         return bytes(parts)
+
+
+def why_none_came(what: str, number: int) -> str:
+    """Why not one descriptor came: the kernel drops those for which the receiver has no room."""
+    try:
+        os.close(os.dup(0))
+    except OSError as error:
+        if error.errno == errno.EMFILE:
+            most, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            return (
+                f"no room for another {what}: this process may have {most} files and sockets open;"
+                " close some, or raise `ulimit -n`"
+            )
+    return f"the keeper sent {number} {what}s instead of one"
