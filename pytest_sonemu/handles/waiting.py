@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -313,9 +313,10 @@ def wait_ready(
             if ended := _ended(vnf.state()):
                 raise NotReadyError(_not_ready(vnf, condition, f"{ended} while starting", last, hint))
             try:
-                last = condition.check(vnf)
+                last = _within(condition, started + timeout).check(vnf)
             except Hopeless as error:
-                raise NotReadyError(_not_ready(vnf, condition, str(error), last, hint)) from error
+                what = f"cannot become ready: {error}"
+                raise NotReadyError(_not_ready(vnf, condition, what, last, hint)) from error
             if last.ok:
                 break
         else:
@@ -353,6 +354,13 @@ def _attempts(deadline: float, pauses: Sequence[float]) -> Iterator[int]:
         if left <= 0:
             return
         time.sleep(min(pauses[min(number, len(pauses) - 1)], left))
+
+
+def _within(condition: Condition, deadline: float) -> Condition:
+    """A command that hangs must not hold up the time-out; whatever is left, it gets a second."""
+    if not isinstance(condition, Command):
+        return condition
+    return replace(condition, timeout=min(condition.timeout, max(deadline - time.monotonic(), 1.0)))
 
 
 def _port(text: str, protocol: Literal["tcp", "udp"], where: str) -> Port:

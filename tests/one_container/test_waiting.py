@@ -110,6 +110,16 @@ def test_a_time_out_tells_all(docker_client: DockerClient, run_container: RunCon
         assert part in text
 
 
+def test_a_command_that_hangs_does_not_hold_up_the_time_out(
+    docker_client: DockerClient, run_container: RunContainer
+) -> None:
+    vnf = Vnf(docker_client, run_container("sleep", "600"))
+    start = time.monotonic()
+    with pytest.raises(NotReadyError, match=r"not ready after 1 s; .*`sleep 300` did not end within"):
+        wait_ready(vnf, [Command("sleep 300", timeout=30.0)], timeout=1)
+    assert time.monotonic() - start < 8
+
+
 def test_an_end_while_starting_fails_at_once(
     docker_client: DockerClient, run_container: RunContainer
 ) -> None:
@@ -215,7 +225,7 @@ def test_an_entry_script_decides(docker_client: DockerClient, run_container: Run
     container = run_container("sleep", "600")
     (condition,) = default_conditions(image(), entry_script=True)
     assert not wait_ready(Vnf(docker_client, container, entry=0), [condition], timeout=5).guessed
-    with pytest.raises(NotReadyError, match="entry script ended with 2"):
+    with pytest.raises(NotReadyError, match=r"^VNF 'fw' cannot become ready: its entry script ended with 2;"):
         wait_ready(Vnf(docker_client, container, entry=2), [condition], timeout=5)
 
 
