@@ -7,7 +7,8 @@ from hashlib import sha256
 
 LONGEST_NAME = 15  # IFNAMSIZ less its final zero byte
 RESERVED = frozenset({".", "..", "all", "default", "lo"})
-REFUSED = re.compile(r"[/:\s\x00]")
+# It would take "%d" for "the first number that is free".
+REFUSED = re.compile(r"[/:%\s\x00]")
 
 
 def interface_name(point: str) -> str:

@@ -50,13 +50,13 @@ def test_an_interface_is_named_as_its_connection_point(point: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "point", ["sixteen-bytes-xx", "a/b", "output   ", "a:b", "lo", ".", "..", "all", "default"]
+    "point", ["sixteen-bytes-xx", "a/b", "output   ", "a:b", "lo", ".", "..", "all", "default", "eth%d", "50%"]
 )
 def test_an_id_that_the_kernel_refuses_is_shortened(point: str) -> None:
     name = names.interface_name(point)
     assert name != point
     assert 1 <= len(name.encode()) <= 15
-    assert not set(name) & set("/: ")
+    assert not set(name) & set("/:% ")
     head, _, digest = name.rpartition("-")
     assert point.startswith(head.replace("-", "")[:1])
     assert len(digest) == 4
