@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pytest_sonemu.handles.schedule import ramp as ramp
     from pytest_sonemu.handles.service import Service as Service
     from pytest_sonemu.handles.testbed import TestBed as TestBed
+    from pytest_sonemu.handles.throughput import Throughput as Throughput
     from pytest_sonemu.handles.vnf import Vnf as Vnf
     from pytest_sonemu.relay.model import Bursts as Bursts
     from pytest_sonemu.sharing.factories import bed_fixture as bed_fixture
@@ -69,8 +70,8 @@ _HOMES = {
     "LinkStats": "handles.results",
     "NetworkFunction": "descriptors.model",
     "NetworkService": "descriptors.model",
-    "PathVerdict": "handles.results",
     "OuterAddress": "handles.results",
+    "PathVerdict": "handles.results",
     "PingResult": "handles.results",
     "PoP": "topology.model",
     "PolicyResult": "handles.policy_table",
@@ -84,6 +85,7 @@ _HOMES = {
     "TestBed": "handles.testbed",
     "flap": "handles.schedule",
     "ramp": "handles.schedule",
+    "Throughput": "handles.throughput",
     "Topology": "topology.model",
     "Vnf": "handles.vnf",
     "bed_fixture": "sharing.factories",
@@ -120,6 +122,7 @@ __all__ = [
     "Service",
     "Sighting",
     "TestBed",
+    "Throughput",
     "Topology",
     "Vnf",
     "__version__",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from pytest_sonemu.handles.capture import Capture
     from pytest_sonemu.handles.interface import InterfaceHandle
+    from pytest_sonemu.handles.throughput import Throughput
 
 
 LOOPBACK = "127.0.0.1"
@@ -179,6 +180,58 @@ class Endpoint:
         from pytest_sonemu.handles.capture import endpoint_capture
 
         return endpoint_capture(self._core.bed, self._core.plan, self._plan, interface, filter)
+
+    def throughput(
+        self,
+        target: Place,
+        protocol: Literal["tcp", "udp"] = "tcp",
+        duration: float | str = 1.0,
+        parallel: int = 1,
+        *,
+        rate: float | str | None = None,
+        port: int = 0,
+        interface: str | None = None,
+    ) -> Throughput:
+        """Send as much as goes, or `rate` ("10Mbit"), for `duration` seconds in `parallel` streams.
+
+            assert service.sap("input").throughput("server").rate > 100e6
+
+        What counts is the payload that arrives at a listener of ours on `port` (0: any that is free; a
+        firewall in between may let only one in).
+        Raises ProbeError if the streams cannot be opened.
+        """
+        from pytest_sonemu.handles.throughput import throughput
+
+        bed, source = self._core.bed, self._source(interface)
+        what = f"throughput {protocol} {source} -> {target}"
+        with bed.journal.noting("probe", what, self.id):
+            result = throughput(
+                bed.client,
+                self._core.plan,
+                source,
+                target,
+                protocol,
+                duration=duration,
+                parallel=parallel,
+                rate=rate,
+                port=port,
+            )
+        bed.journal.note("probe", repr(result), self.id)
+        return result
+
+    def path_mtu(self, target: Place, *, interface: str | None = None) -> int:
+        """The largest IP packet, in bytes, whose echo comes back from `target` without being cut.
+
+        Measured by echoes, so a black hole that tells nobody is found too. Raises ProbeError if none
+        comes back.
+        """
+        from pytest_sonemu.handles.throughput import path_mtu
+
+        largest = max((each.mtu for each in self.interfaces), default=1500)
+        bed, source = self._core.bed, self._source(interface)
+        found = path_mtu(bed.client, self._core.plan, source, target, largest)
+        bed.journal.note("probe", f"path MTU {source} -> {target}: {found} bytes", self.id)
+        return found
 
     def session(self) -> requests.Session:
         """A `requests.Session` whose connections come from this endpoint; names of the service resolve.

@@ -50,7 +50,8 @@ def test_an_interface_is_named_as_its_connection_point(point: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "point", ["sixteen-bytes-xx", "a/b", "output   ", "a:b", "lo", ".", "..", "all", "default", "eth%d", "50%"]
+    "point",
+    ["sixteen-bytes-xx", "a/b", "output   ", "a:b", "lo", ".", "..", "all", "default", "eth%d", "50%"],
 )
 def test_an_id_that_the_kernel_refuses_is_shortened(point: str) -> None:
     name = names.interface_name(point)
