@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_sonemu.emulation.gate import GATE_IN_CONTAINER, HOLD_IN_CONTAINER, SHARE_IN_CONTAINER, Gate
 from pytest_sonemu.emulation.processes import start_time
-from pytest_sonemu.errors import EmulationError
+from pytest_sonemu.errors import EmulationError, MachineError
 from pytest_sonemu.planning.plan import ContainerPlan
 
 if TYPE_CHECKING:
@@ -85,8 +85,18 @@ class Containers:
             self.api.start(container)
         life = self.life(container)
         if life is None:
+            if self._runs_elsewhere(container):
+                raise MachineError(
+                    f"container {name} runs, but its process cannot be seen from here: Docker is on another"
+                    " kernel or in another pid namespace; in a container, start it with --pid=host"
+                )
             raise EmulationError(f"container {name} ended in the hold: {self.last_words(container)}")
         return life
+
+    def _runs_elsewhere(self, container: str) -> bool:
+        """Whether Docker still calls a container running that has no process we know of."""
+        with docker_step(f"inspect container {container[:12]}"):
+            return bool(self.api.inspect_container(container)["State"]["Running"])
 
     def life(self, container: str) -> Life | None:
         """The container's present life, or None if it is not running."""

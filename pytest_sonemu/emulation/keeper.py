@@ -72,6 +72,7 @@ class Keeper:
     def serve(self, listener: socket.socket) -> None:
         """Answer until the bed ends; then take everything away."""
         self._outside = namespaces.open_own()
+        namespaces.make_sysctls_writable()
         namespaces.unshare_network()
         namespaces.write_sysctls(None, (("net.ipv6.conf.all.disable_ipv6", "1"), *namespace_sysctls(None)))
         threading.Thread(target=self._accept, args=(listener,), name="accept", daemon=True).start()

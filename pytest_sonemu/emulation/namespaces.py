@@ -16,7 +16,8 @@ from typing import TypeVar
 
 from pytest_sonemu.errors import EmulationError
 
-_CLONE_NEWNET = 0x40000000
+_CLONE_NEWNET, _CLONE_NEWNS = 0x40000000, 0x00020000
+_MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 32, 4096, 0x4000, 1 << 18
 
 # IPv6 and the bridge's netfilter hooks may be left out; ICMP's rate is the machine's before Linux 6.12.
 _MAY_BE_MISSING = ("net.ipv6.", "net.bridge.", "net.ipv4.icmp_msgs_")
@@ -27,6 +28,19 @@ T = TypeVar("T")
 def unshare_network() -> None:
     """Put the calling thread (or, before any thread is started, the process) into a new network namespace."""
     _check(ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET), "unshare")
+
+
+def make_sysctls_writable() -> None:
+    """In a container /proc/sys is read-only: open it in a mount namespace of this process's own.
+
+    To be called before any thread is started. Needs CAP_SYS_ADMIN, as all that a keeper does.
+    """
+    if os.access("/proc/sys/net", os.W_OK):
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    _check(libc.unshare(_CLONE_NEWNS), "unshare")
+    _check(libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "mount")
+    _check(libc.mount(b"none", b"/proc/sys", None, _MS_REMOUNT | _MS_BIND, None), "mount")
 
 
 def enter_network(namespace: int) -> None:
