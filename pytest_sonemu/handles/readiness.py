@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_sonemu.emulation.protocol import ContainerState
+from pytest_sonemu.errors import NotReadyError
 from pytest_sonemu.handles.core import InstanceCore
 from pytest_sonemu.handles.results import CommandResult
 from pytest_sonemu.handles.waiting import (
@@ -73,7 +74,11 @@ def wait_for(
             settle=core.options.vnf(vnf.id).settle,
             slots=core.bed.health_slots,
         )
-    return wait_ready(WaitableVnf(vnf, core), conditions, timeout, hint)
+    try:
+        return wait_ready(WaitableVnf(vnf, core), conditions, timeout, hint)
+    except NotReadyError as error:
+        # Of a service that did not start nobody else knows the secrets that its log may tell.
+        raise NotReadyError(plan.hide(str(error))) from None
 
 
 def is_idle_shell(argv: tuple[str, ...]) -> bool:

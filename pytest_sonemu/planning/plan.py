@@ -125,6 +125,14 @@ class ContainerPlan:
         texts = [f"{name}={value!r}" for name, value in (*shown, ("environment", visible))]
         return f"ContainerPlan({', '.join(texts)})"
 
+    def hide(self, text: str) -> str:
+        """A text for people, e.g. the last lines of its log, without the values of its secrets."""
+        values = [value for name, value in self.environment if name in self.secrets]
+        # Shorter ones would blot out ordinary words.
+        for value in sorted((each for each in values if len(each) >= 4), key=len, reverse=True):
+            text = text.replace(value, "***")
+        return text
+
 
 @dataclass(frozen=True, slots=True)
 class PublishPlan:
