@@ -359,7 +359,7 @@ class BedClient:
     def forget_after_fork(self) -> None:
         """In a forked child: leave the parent's connections to it, whose answers would get mixed up.
 
-        The lease's copy is closed too, or a child that outlives its parent would keep the bed up.
+        The lease is the parent's alone.
         """
         self._lock = threading.Lock()  # another thread may have held it at the fork
         self.owner = False

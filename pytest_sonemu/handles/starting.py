@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_sonemu.descriptors.model import NetworkService
-from pytest_sonemu.errors import SonemuError
+from pytest_sonemu.errors import SettingsError, SonemuError
 from pytest_sonemu.handles.core import BedCore, InstanceCore
 from pytest_sonemu.planning.make import make_plan
 from pytest_sonemu.planning.option_models import ServiceOptions, merge
@@ -76,6 +76,10 @@ def wanted(package: str | Path | NetworkService | Package, options: Mapping[str,
         from pytest_sonemu.descriptors.read import read_package
 
         package = read_package(package)
+    elif not hasattr(package, "sonemu_places"):
+        raise SettingsError(
+            f"{package!r} is no package: give a .son file, a project folder or a NetworkService"
+        )
     places = package.sonemu_places
 
     def where(path: tuple[str, ...]) -> str:

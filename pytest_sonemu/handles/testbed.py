@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_sonemu.descriptors.model import NetworkService
 from pytest_sonemu.emulation.client import BedClient
-from pytest_sonemu.errors import NotFoundError
+from pytest_sonemu.errors import NotFoundError, SettingsError
 from pytest_sonemu.handles.core import BedCore
 from pytest_sonemu.handles.pop_link import PopLinkHandle
 from pytest_sonemu.handles.sap import Host
@@ -257,11 +257,16 @@ class _View(TestBed):
 
 
 def as_topology(given: str | Path | Topology | None) -> Topology:
-    """A topology as `TestBed` takes it: a file, an object, or None for one PoP. Raises TopologyError."""
+    """A topology as `TestBed` takes it: a file, an object, or None for one PoP.
+
+    Raises TopologyError, and SettingsError for what is none of these.
+    """
     if given is None:
         return Topology()
     if isinstance(given, Topology):
         return given
+    if not isinstance(given, (str, Path)):
+        raise SettingsError(f"{given!r} is no topology: give a YAML file or a Topology")
     from pytest_sonemu.topology.read import read_topology
 
     return read_topology(given)

@@ -128,3 +128,44 @@ def test_without_docker(project: Project, missing: str, summary: str) -> None:
     assert summary in done.stdout
     assert "no.sock" in done.stdout
     assert project.pytest(source, "--collect-only", DOCKER_HOST=nowhere).returncode == 0
+
+
+def test_a_mark_of_a_wrong_type_fails_its_test_alone(project: Project) -> None:
+    done = project.pytest(
+        """
+@pytest.mark.sonemu(package=3)
+def test_package(service): pass
+@pytest.mark.sonemu(topology={"pops": 1})
+def test_topology(service): pass
+@pytest.mark.sonemu(topology=[3])
+def test_topologies(testbed): pass
+def test_right(service): pass
+""",
+        "-q",
+    )
+    assert done.returncode == 1, done.stdout
+    assert "1 passed, 3 errors" in done.stdout
+    assert "3 is no package: give a .son file, a project folder or a NetworkService" in done.stdout
+    assert "{'pops': 1} is no topology: give a YAML file or a Topology" in done.stdout
+    assert "3 is no topology" in done.stdout
+
+
+def test_a_vnf_that_tells_its_secret_and_ends_does_not_show_it(project: Project) -> None:
+    done = project.pytest(
+        """
+import os
+TALKS = {"secrets": {"PW": os.environ["SOME_PW"]}, "command": ["sh", "-c", "echo password $PW; exit 3"]}
+@pytest.mark.sonemu(vnfs={"*": TALKS})
+def test_fixture(service): pass
+def test_started_here(testbed):
+    testbed.start(".", vnfs={"*": TALKS})
+""",
+        SOME_PW="hunter2xyz",
+    )
+    assert "| password ***" in done.stdout
+    assert "ended with 3 while starting" in done.stdout
+    assert "hunter2xyz" not in done.stdout + done.stderr
+    shown = [
+        path for path in project.folder.rglob("*") if path.is_file() and b"hunter2xyz" in path.read_bytes()
+    ]
+    assert shown == []
