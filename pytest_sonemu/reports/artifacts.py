@@ -1,4 +1,4 @@
-"""The papers of a test in a folder of its own: whole logs, the plan, a picture, the transcript, the story."""
+"""The papers of a test in a folder of its own: logs, plan, picture, transcript, story, what VNFs shared."""
 
 from __future__ import annotations
 
@@ -51,7 +51,17 @@ def write(
         for name, text in _papers(core, found[core.client.name], began):
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             (place / name).write_text(blotter.clean(text))
+        _copy_shares(core, place)
     return folder
+
+
+def _copy_shares(core: BedCore, place: Path) -> None:
+    """What VNFs have put into /mnt/share, a folder each; empty ones are left out."""
+    for instance in core.known_instances():
+        for share in sorted((core.client.run_dir / "instances" / instance.plan.instance).glob("*/share")):
+            if any(share.iterdir()):
+                # What links lead to is the image's, or nobody's.
+                shutil.copytree(share, place / "share" / share.parent.name, symlinks=True, dirs_exist_ok=True)
 
 
 def _papers(core: BedCore, gathered: Gathered, began: float) -> Iterator[tuple[str, str]]:

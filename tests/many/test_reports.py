@@ -34,6 +34,7 @@ def test_that_fails(service):
     fw.exec(f"nft add table ip t; nft add chain ip t c {chain}")
     for _ in range(5):
         service.vnf("web").exec("echo same > /proc/1/fd/1")
+    fw.exec("echo figures > /mnt/share/results.csv")
     print(fw.exec("echo $TOKEN").stdout)
     result = service.connect("input", "web", tcp=80, timeout=0.5)
     assert (result.outcome, fw.exec("echo $TOKEN").stdout) == ("open", "")
@@ -162,6 +163,9 @@ def test_the_papers_of_a_failure_are_kept(run: Run) -> None:
     failed = [each.get("id") for each in picture.iter() if each.get("class") == "failed"]
     assert failed == ["fw"]
     assert "ip -batch" in (folder / "transcript.log").read_text()
+    # What images put into /mnt/share; VNFs that put nothing there have no folder.
+    assert (folder / "share" / "fw" / "results.csv").read_text() == "figures\n"
+    assert [place.name for place in (folder / "share").iterdir()] == ["fw"]
     others = {path.name for path in (run.folder / "sonemu-artifacts").iterdir()}
     assert others == {".gitignore", "test_suite.py-test_that_fails", "test_suite.py-test_stats_are_compared"}
 
