@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket as sockets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,6 +31,7 @@ from pytest_sonemu.planning.plan import EndpointPlan, InterfacePlan
 if TYPE_CHECKING:
     import requests
 
+    from pytest_sonemu.handles.background import BackgroundProcess
     from pytest_sonemu.handles.capture import Capture
     from pytest_sonemu.handles.interface import InterfaceHandle
     from pytest_sonemu.handles.throughput import Throughput
@@ -319,6 +320,70 @@ class Endpoint:
 
         with self._changing():
             return run_program(self._core.bed.client, self._core.plan.instance, self.id, argv, timeout)
+
+    def tool(self, command: str | Sequence[str], timeout: float = 30.0) -> CommandResult:
+        """As `run`, written in one text: `service.vnf("web").tool("ss -tln")`.
+
+        There is no shell: quotes hold words together, nothing is expanded. Raises ProbeError if this
+        machine has no such program, and on time-out.
+        """
+        from pytest_sonemu.handles.programs import split
+
+        return self.run(*split(command), timeout=timeout)
+
+    def create_connection(self, address: tuple[str, int], timeout: float | None = 10.0) -> sockets.socket:
+        """As `socket.create_connection`, from this endpoint; names of the service resolve.
+
+        For asyncio: `await asyncio.open_connection(sock=sap.create_connection(("server", 80)))`. It is
+        closed with its view. Raises OSError as Python's does.
+        """
+        with self.sockets():
+            made = sockets.create_connection(address, timeout)
+        self._undo.push(made.close, f"connection of {self.id}")
+        return made
+
+    @contextmanager
+    def sockets(self) -> Iterator[None]:
+        """Within the block Python's sockets of this thread and its tasks are this endpoint's.
+
+            with service.sap("input").sockets():
+                urllib.request.urlopen("http://server/")
+
+        `socket.socket`, `create_connection` and `getaddrinfo`, and so asyncio, http.client and whatever
+        is written on them, speak from here, and names of the service resolve. Other threads, and what is
+        no Python, are not concerned: for programs there is `run`.
+        """
+        from pytest_sonemu.handles.http import plan_resolver
+        from pytest_sonemu.handles.speaking import Speaker, speaking
+
+        client, instance = self._core.bed.client, self._core.plan.instance
+
+        def open_socket(family: int, kind: int, protocol: int) -> sockets.socket:
+            return client.socket(instance, self.id, family, kind, protocol)
+
+        with speaking(Speaker(open_socket, plan_resolver(self._core.plan, self._plan))):
+            yield
+
+    def _spawn_program(self, command: str | Sequence[str]) -> BackgroundProcess:
+        from pytest_sonemu.handles.background import BackgroundProcess
+        from pytest_sonemu.handles.programs import SpawnedProgram, split
+
+        argv = split(command)
+        undo_change = self._begin_change()
+        try:
+            with self._core.bed.journal.noting("did", f"spawn `{' '.join(argv)}`", self.id):
+                running = SpawnedProgram(self._core.bed.client, self._core.plan.instance, self.id, argv)
+        except BaseException:
+            undo_change()
+            raise
+        process = BackgroundProcess(argv, self.id, running)
+
+        def end() -> None:
+            process.stop()
+            undo_change()
+
+        self._undo.push(end, f"{self.id}: `{' '.join(argv)}` ended")
+        return process
 
     def _source(self, interface: str | None) -> str:
         return self.id if interface is None else f"{self.id}:{interface}"

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
+import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 
 from pytest_sonemu.emulation import protocol
 from pytest_sonemu.emulation.client import BedClient
-from pytest_sonemu.errors import ProbeError
+from pytest_sonemu.errors import BedGoneError, NotFoundError, ProbeError, SonemuError
 from pytest_sonemu.handles.results import CommandResult
+
+# How long the output of a program that has ended is waited for.
+_LAST_WORDS = 1.0
 
 
 def run_program(
@@ -42,3 +49,74 @@ def run_program(
             duration=time.monotonic() - began,
             where=endpoint,
         )
+
+
+class SpawnedProgram:
+    """A program of this machine that runs beside the test, behind a `BackgroundProcess`."""
+
+    def __init__(self, client: BedClient, instance: str, endpoint: str, argv: Sequence[str]) -> None:
+        """Start it. Raises ProbeError if there is no such program."""
+        _check_there(argv)
+        self._client = client
+        self._output = {1: bytearray(), 2: bytearray()}
+        self._status: int | None = None
+        self._over = threading.Event()
+        pipes = {stream: os.pipe2(os.O_CLOEXEC) for stream in self._output}
+        null = os.open(os.devnull, os.O_RDONLY)
+        try:
+            self._pid = client.spawn(instance, endpoint, argv, (null, pipes[1][1], pipes[2][1]))
+        except BaseException:
+            for reading, _ in pipes.values():
+                os.close(reading)
+            raise
+        finally:
+            for descriptor in (null, pipes[1][1], pipes[2][1]):
+                os.close(descriptor)
+        readers = [
+            threading.Thread(target=self._read, args=(stream, reading), daemon=True)
+            for stream, (reading, _) in pipes.items()
+        ]
+        for thread in (*readers, threading.Thread(target=self._follow, args=(readers,), daemon=True)):
+            thread.start()
+
+    def output(self, stream: int) -> bytes:
+        return bytes(self._output[stream])
+
+    def signal(self, number: int) -> None:
+        with contextlib.suppress(NotFoundError, BedGoneError):  # it has ended, or all has
+            self._client.request(protocol.Signal(self._pid, number))
+
+    def status(self) -> int | None:
+        return self._status if self._over.is_set() else None
+
+    def _read(self, stream: int, reading: int) -> None:
+        with open(reading, "rb", buffering=0) as file:
+            while part := file.read(1 << 16):
+                self._output[stream] += part
+
+    def _follow(self, readers: Sequence[threading.Thread]) -> None:
+        try:
+            self._status = self._client.wait(self._pid)
+        except SonemuError:
+            self._status = -1  # the bed ended under it
+        deadline = time.monotonic() + _LAST_WORDS
+        for reader in readers:  # what it has started may hold its output open
+            reader.join(max(0.0, deadline - time.monotonic()))
+        self._over.set()
+
+
+def split(command: str | Sequence[str]) -> list[str]:
+    """`"dig server +short"` -> its words, quoted as for a shell; nothing is expanded. Raises ProbeError."""
+    try:
+        words = shlex.split(command) if isinstance(command, str) else list(command)
+    except ValueError as error:
+        raise ProbeError(f"{command!r} cannot be read as a command: {error}") from error
+    _check_there(words)
+    return words
+
+
+def _check_there(argv: Sequence[str]) -> None:
+    if not argv:
+        raise ProbeError("there is no program to run; e.g. spawn(['tcpdump', '-n'])")
+    if shutil.which(argv[0]) is None:
+        raise ProbeError(f"this machine has no program '{argv[0]}' (it need not be in any image); install it")

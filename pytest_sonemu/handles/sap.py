@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from pytest_sonemu.handles.endpoint import Endpoint
 
+if TYPE_CHECKING:
+    from pytest_sonemu.handles.background import BackgroundProcess
 
-class Sap(Endpoint):
+
+class NamespaceEndpoint(Endpoint):
+    """An endpoint without a container: this machine's programs are its programs."""
+
+    def spawn(self, command: str | Sequence[str]) -> BackgroundProcess:
+        """Start a program of this machine here and go on: its output is live, it ends with the view.
+
+            server = service.sap("output").spawn(["python3", "-m", "http.server", "8080"])
+
+        There is no shell; a text is split into words. Rights are as for `run`. Raises ProbeError if
+        this machine has no such program.
+        """
+        return self._spawn_program(command)
+
+
+class Sap(NamespaceEndpoint):
     """A service access point: where a test stands as the service's user.
 
     assert service.sap("input").http("http://server/").status_code == 200
     """
 
 
-class Host(Endpoint):
+class Host(NamespaceEndpoint):
     """A host of the topology; all hosts share one E-LAN named `hosts`."""
