@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -116,12 +118,22 @@ def test_a_signal_runs_the_finalizers(pytester: pytest.Pytester, log: Path, numb
             time.sleep(60)
         """
     )
-    process = subprocess.Popen(command(), env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
-    wait_until((pytester.path / "up").exists)
-    process.send_signal(number)
-    output, _ = process.communicate(timeout=30)
+    with ended(subprocess.Popen(command(), env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)) as process:
+        wait_until((pytester.path / "up").exists)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=30)
     assert process.returncode == pytest.ExitCode.INTERRUPTED, output
     assert log.read_text().splitlines() == ["boot bed1 one PoP", "undone", "end bed1"]
+
+
+@contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that is over when the block is, whatever went wrong in it."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_a_second_signal_breaks_off_at_once(pytester: pytest.Pytester, log: Path) -> None:
@@ -137,12 +149,12 @@ def test_a_second_signal_breaks_off_at_once(pytester: pytest.Pytester, log: Path
             time.sleep(60)
         """
     )
-    process = subprocess.Popen(command(), env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
-    wait_until((pytester.path / "up").exists)
-    process.send_signal(signal.SIGINT)
-    wait_until((pytester.path / "undoing").exists)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
+    with ended(subprocess.Popen(command(), env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)) as process:
+        wait_until((pytester.path / "up").exists)
+        process.send_signal(signal.SIGINT)
+        wait_until((pytester.path / "undoing").exists)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
     assert process.returncode != 0
 
 
