@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
 from pytest_sonemu.errors import ProbeError
-from pytest_sonemu.handles import filters
+from pytest_sonemu.handles import filter_program, filters
 from pytest_sonemu.handles.fence import let_pass
 from pytest_sonemu.handles.netlink import read_links, route_socket
 from pytest_sonemu.handles.packets import CapturedPacket, RawFrame
@@ -157,7 +157,7 @@ class Capture:
         *,
         resolve: filters.Resolve | None = None,
         hops: int = 4,
-        snap: int = filters.WHOLE,
+        snap: int = filter_program.WHOLE,
     ) -> None:
         self._bed, self._where, self._wanted = bed, where, wanted
         self._node = filters.parse(wanted, resolve)
@@ -174,7 +174,7 @@ class Capture:
             raise ProbeError("a capture is used once; make another one")
         self._look()
         # A VNF that restarts gets new interfaces, which count up.
-        program = filters.kernel_program(
+        program = filter_program.kernel_program(
             self._node, sorted(self._known), newer_than=self._newest, snap=self._snap
         )
         self._recorder = self._bed.recorders.borrow()
@@ -330,8 +330,8 @@ def resolver(plan: DeploymentPlan) -> filters.Resolve:
 
 
 def _checker(wanted: str, resolve: filters.Resolve | None) -> Callable[[CapturedPacket], bool]:
-    program = filters.kernel_program(filters.parse(wanted, resolve))
-    return lambda packet: filters.accepts(program, packet.raw)
+    program = filter_program.kernel_program(filters.parse(wanted, resolve))
+    return lambda packet: filter_program.accepts(program, packet.raw)
 
 
 def _as_packets(post: Post, frame: RawFrame) -> Iterator[CapturedPacket]:

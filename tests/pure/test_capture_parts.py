@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_sonemu.errors import ProbeError, SettingsError
-from pytest_sonemu.handles import filters
+from pytest_sonemu.handles import filter_program, filters
 from pytest_sonemu.handles.golden import compare
 from pytest_sonemu.handles.packets import CapturedPacket, decode
 from pytest_sonemu.handles.pcap import Record, read_pcap, write_pcap
@@ -106,9 +106,11 @@ def test_what_a_filter_takes(text: str, wanted: str | None) -> None:
         with pytest.raises(ProbeError, match="a condition expected instead of '53'"):
             filters.parse(text)
         return
-    program = filters.kernel_program(filters.parse(text, resolve))  # type: ignore[arg-type]
+    program = filter_program.kernel_program(filters.parse(text, resolve))  # type: ignore[arg-type]
     # A frame that is cut short fits only what asks for nothing in it.
-    assert {name for name, frame in EVERY.items() if filters.accepts(program, frame)} == set(wanted.split())
+    assert {name for name, frame in EVERY.items() if filter_program.accepts(program, frame)} == set(
+        wanted.split()
+    )
 
 
 @pytest.mark.parametrize(
