@@ -26,7 +26,7 @@ from pytest_sonemu.planning.option_models import (
     service_option_names,
     vnf_option_names,
 )
-from pytest_sonemu.planning.options import ADDRESS_PLANS, PLACEMENTS
+from pytest_sonemu.planning.option_values import ADDRESS_PLANS, PLACEMENTS
 from pytest_sonemu.topology.schema import DELAY, LOSS, RATE, SIZE
 
 _WORD = Text(r"\S", "not empty", loose=True)
