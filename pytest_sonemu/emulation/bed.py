@@ -15,7 +15,8 @@ from pytest_sonemu.emulation.fabric import Fabric
 from pytest_sonemu.emulation.failures import StalePlanError
 from pytest_sonemu.emulation.forwarder import Forwarder
 from pytest_sonemu.emulation.instance import PARALLEL, Instance
-from pytest_sonemu.emulation.protocol import Applied, BedEvent, BedState, Boot, PastCounters
+from pytest_sonemu.emulation.protocol import Applied, BedState, Boot
+from pytest_sonemu.emulation.readings import BedEvent, PastCounters
 from pytest_sonemu.emulation.shaping import Shaping
 from pytest_sonemu.emulation.spawning import SpawnedProcesses
 from pytest_sonemu.emulation.transcript import Transcript

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
-import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pytest_sonemu import errors
-from pytest_sonemu.emulation import launch, places
+from pytest_sonemu.emulation import launch, places, readings
 from pytest_sonemu.emulation import protocol as messages
-from pytest_sonemu.emulation.codec import Channel, why_none_came
-from pytest_sonemu.emulation.failures import StalePlanError, raised
+from pytest_sonemu.emulation.codec import why_none_came
+from pytest_sonemu.emulation.connection import Connection, connect, expect
+from pytest_sonemu.emulation.failures import StalePlanError
 from pytest_sonemu.planning.plan import Allocations, DeploymentPlan
 from pytest_sonemu.relay.model import Impairment
 from pytest_sonemu.topology.model import Topology
@@ -36,27 +33,8 @@ class BedEntry:
     instances: tuple[str, ...]
 
 
-class BedClient:
-    """Thread-safe: a request that is under way does not keep another one waiting.
-
-    The owner's client holds the bed's lease: when it is closed, or its process dies, the bed ends. In a
-    forked child it is a client like an attached one: it has connections of its own, and no lease.
-    """
-
-    def __init__(self, lease: Channel, booted: messages.Booted, uid: int, *, owner: bool) -> None:
-        from pytest_sonemu.topology.read import from_json
-
-        self.name, self.keeper_pid, self.run_dir = booted.bed, booted.pid, Path(booted.run_dir)
-        self.topology: Topology = from_json(booted.topology)
-        self.owner, self.seed = owner, booted.seed
-        self._uid = uid
-        self._lease: Channel | None = lease
-        self._idle: list[Channel] = []
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        # Whether anything may have spoken on the bed since it was last put in order.
-        self.touched = False
-        os.register_at_fork(after_in_child=_forked(weakref.ref(self)))
+class BedClient(Connection):
+    """A method for each request. Thread-safe; whoever boots a bed owns it (see `Connection`)."""
 
     @classmethod
     def boot(
@@ -111,54 +89,7 @@ class BedClient:
         except errors.BedGoneError:
             raise errors.NotFoundError("test bed", name, [entry.name for entry in beds()]) from None
 
-    @classmethod
-    def _meet(cls, bed: str, uid: int, first: messages.Request, *, owner: bool) -> BedClient:
-        channel = _connect(bed, uid)
-        try:
-            channel.send(first)
-            reply, _descriptors = channel.receive_reply()
-            if isinstance(reply, messages.Failure):
-                raise raised(reply)
-            if not isinstance(reply, messages.Booted) or reply.version != messages.VERSION:
-                raise errors.EmulationError(
-                    f"the keeper of bed '{bed}' speaks another version; end the bed and start it again"
-                )
-            return cls(channel, reply, uid, owner=owner)
-        except BaseException:
-            channel.close()
-            raise
-
     # -- requests ---------------------------------------------------------------------------------
-
-    def request(
-        self, message: messages.Request, progress: Callable[[str], None] | None = None
-    ) -> messages.Reply:
-        """Send a request and return its reply. Raises the error of a failure, BedGoneError at the end."""
-        reply, descriptors = self._ask(message, (), progress)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        return reply
-
-    def socket(
-        self,
-        instance: str | None,
-        endpoint: str | None,
-        family: int,
-        type: int,
-        protocol: int = 0,
-    ) -> socket.socket:
-        """A socket that belongs to an endpoint's namespace, or (endpoint None) to the fabric."""
-        self.touched = True
-        reply, descriptors = self._ask(
-            messages.OpenSocket(instance, endpoint, family, type, protocol), (), None
-        )
-        if not isinstance(reply, messages.Done) or len(descriptors) != 1:
-            raise errors.EmulationError(why_none_came("socket", len(descriptors)))
-        handed = socket.socket(family, type, protocol, fileno=descriptors[0])
-        with self._lock:
-            # Closed with the bed's view of it: an open one would keep the namespace alive.
-            self._sockets = [known for known in self._sockets if known.fileno() >= 0] + [handed]
-        return handed
 
     def spawn(
         self,
@@ -177,11 +108,11 @@ class BedClient:
             instance, endpoint, tuple(argv), cwd or os.getcwd(), tuple(variables.items())
         )
         reply, _descriptors = self._ask(request, streams, None)
-        return _expect(reply, messages.Spawned).pid
+        return expect(reply, messages.Spawned).pid
 
     def wait(self, pid: int) -> int:
         """The exit status of a process started by `spawn`, once it has ended."""
-        return _expect(self.request(messages.Wait(pid)), messages.Exited).exit_status
+        return expect(self.request(messages.Wait(pid)), messages.Exited).exit_status
 
     def apply(
         self,
@@ -196,7 +127,7 @@ class BedClient:
                 reply = self.request(messages.Apply(plan, allocations.generation), progress)
             except StalePlanError:
                 continue
-            return plan, _expect(reply, messages.Applied)
+            return plan, expect(reply, messages.Applied)
         raise errors.EmulationError(f"bed '{self.name}' changed {PLANNING_TRIES} times while a plan was made")
 
     def undo(self, instance: str) -> None:
@@ -206,35 +137,35 @@ class BedClient:
         self, instance: str, endpoint: str, verb: messages.VnfVerb, grace: float | None = None
     ) -> messages.ContainerState:
         """Stop, start, restart, kill, pause or unpause a VNF; returns its state afterwards."""
-        return _expect(
+        return expect(
             self.request(messages.ChangeVnf(instance, endpoint, verb, grace)), messages.Changed
         ).container
 
     def describe_vnf(self, instance: str, endpoint: str) -> messages.ContainerState:
         """What one VNF's container is doing now."""
-        return _expect(self.request(messages.DescribeVnf(instance, endpoint)), messages.Changed).container
+        return expect(self.request(messages.DescribeVnf(instance, endpoint)), messages.Changed).container
 
     def set_sysctl(self, instance: str, endpoint: str, name: str, value: str) -> str:
         """Set a `net.*` key in an endpoint's namespace; returns the value before."""
-        return _expect(
-            self.request(messages.SetSysctl(instance, endpoint, name, value)), messages.Sysctl
+        return expect(
+            self.request(messages.SetSysctl(instance, endpoint, name, value)), readings.Sysctl
         ).value
 
     def read_sysctl(self, instance: str, endpoint: str, name: str) -> str:
         """The value of a `net.*` key in an endpoint's namespace."""
-        return _expect(self.request(messages.ReadSysctl(instance, endpoint, name)), messages.Sysctl).value
+        return expect(self.request(readings.ReadSysctl(instance, endpoint, name)), readings.Sysctl).value
 
     def impair(self, target: str, forward: Impairment | None, backward: Impairment | None) -> None:
         """Impair what `target` names (see `messages.Impair`); both None: as the topology has it."""
         self.request(messages.Impair(target, forward, backward))
 
-    def impairments(self, target: str) -> messages.Impairments:
+    def impairments(self, target: str) -> readings.Impairments:
         """What impairs a target now, in each direction."""
-        return _expect(self.request(messages.ReadImpairment(target)), messages.Impairments)
+        return expect(self.request(readings.ReadImpairment(target)), readings.Impairments)
 
     def relay_counters(self) -> Mapping[str, Any]:
         """The relay's counters per flow and link; empty while nothing is relayed."""
-        return _expect(self.request(messages.CountRelayed()), messages.RelayCounters).counters
+        return expect(self.request(readings.CountRelayed()), readings.RelayCounters).counters
 
     def relay_totals(self, kind: Literal["flows", "links"]) -> Mapping[str, Any]:
         """What the bed's relays have counted so far: flows by ingress, links by name and direction."""
@@ -252,129 +183,46 @@ class BedClient:
         """Signal the processes of an exec in a VNF; those that are gone already are fine."""
         self.request(messages.SignalInside(instance, endpoint, pid, number))
 
-    def past(self) -> dict[str, messages.PastCounters]:
+    def past(self) -> dict[str, readings.PastCounters]:
         """What outer ends had counted in the earlier lives of their VNFs."""
         return {
-            each.outer: each for each in _expect(self.request(messages.ReadPast()), messages.Past).counters
+            each.outer: each for each in expect(self.request(readings.ReadPast()), readings.Past).counters
         }
 
     def rules(self, instance: str, endpoint: str) -> str:
         """The packet filters of an endpoint's namespace as text, without counters."""
-        return _expect(self.request(messages.ReadRules(instance, endpoint)), messages.Rules).text
+        return expect(self.request(readings.ReadRules(instance, endpoint)), readings.Rules).text
 
-    def survey(self, instance: str, endpoint: str, ignore: Sequence[str] = ()) -> messages.Surveyed:
+    def survey(self, instance: str, endpoint: str, ignore: Sequence[str] = ()) -> readings.Surveyed:
         """The changed files and the processes of a VNF, seen from outside."""
-        return _expect(self.request(messages.Survey(instance, endpoint, tuple(ignore))), messages.Surveyed)
+        return expect(self.request(readings.Survey(instance, endpoint, tuple(ignore))), readings.Surveyed)
 
     def between_tests(self, instance: str) -> tuple[str, ...]:
         """What is not as planned after a test; neighbours and connections are forgotten if it used any."""
         forget, self.touched = self.touched, False
-        return _expect(self.request(messages.BetweenTests(instance, forget)), messages.Found).faults
+        return expect(self.request(readings.BetweenTests(instance, forget)), readings.Found).faults
 
-    def events(self, since: float = 0.0) -> tuple[messages.BedEvent, ...]:
+    def events(self, since: float = 0.0) -> tuple[readings.BedEvent, ...]:
         """What happened on the bed by itself since a time (seconds since the epoch)."""
-        return _expect(self.request(messages.ReadEvents(since)), messages.Events).events
+        return expect(self.request(readings.ReadEvents(since)), readings.Events).events
 
     def forward(
         self, instance: str, endpoint: str, port: int, protocol: Literal["tcp", "udp"], outer: int | None
     ) -> messages.ForwardedPort:
         """Make a port of an endpoint reachable on this machine's loopback."""
         request = messages.Forward(instance, endpoint, port, protocol, outer)
-        return _expect(self.request(request), messages.Forwarded).port
+        return expect(self.request(request), messages.Forwarded).port
 
     def unforward(self, instance: str, endpoint: str, outer: int) -> None:
         """End a forward; it may have ended with its instance already."""
         self.request(messages.Unforward(instance, endpoint, outer))
 
     def describe(self) -> messages.BedState:
-        return _expect(self.request(messages.Describe()), messages.BedState)
+        return expect(self.request(messages.Describe()), messages.BedState)
 
     def keep(self, seconds: float) -> None:
         """Let the bed live for so long from now, whoever is connected."""
         self.request(messages.Keep(seconds))
-
-    # -- end --------------------------------------------------------------------------------------
-
-    @property
-    def gone(self) -> bool:
-        """Whether this client has let go of the bed."""
-        return self._lease is None
-
-    def end(self) -> None:
-        """End the bed; returns when nothing of it is left but the keeper's own exit. May be called again."""
-        if self.gone:
-            return
-        with contextlib.suppress(errors.BedGoneError):
-            self.request(messages.End())
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the bed: an owner's bed ends with it, any other lives on. May be called again."""
-        with self._lock:
-            channels = [*self._idle, *([self._lease] if self._lease is not None else [])]
-            self._idle, self._lease = [], None
-            handed, self._sockets = self._sockets, []
-        for handed_out in handed:
-            handed_out.close()
-        for channel in channels:
-            channel.close()
-
-    # -- connections ------------------------------------------------------------------------------
-
-    def _ask(
-        self, message: messages.Request, descriptors: Sequence[int], progress: Callable[[str], None] | None
-    ) -> tuple[messages.Reply, list[int]]:
-        channel = self._take()
-        try:
-            channel.send(message, descriptors)
-            while True:
-                reply, received = channel.receive_reply()
-                if not isinstance(reply, messages.Progress):
-                    break
-                if progress is not None:
-                    progress(reply.text)
-        except BaseException as error:
-            channel.close()
-            if isinstance(error, errors.BedGoneError):
-                raise errors.BedGoneError(f"test bed '{self.name}' is gone: {error}") from error
-            raise
-        with self._lock:
-            keep = self._lease is not None
-            if keep:
-                self._idle.append(channel)
-        if not keep:
-            channel.close()
-        if isinstance(reply, messages.Failure):
-            raise raised(reply)
-        return reply, received
-
-    def _take(self) -> Channel:
-        with self._lock:
-            if self._lease is None:
-                raise errors.BedGoneError(f"test bed '{self.name}' is gone")
-            if self._idle:
-                return self._idle.pop()
-        return _connect(self.name, self._uid)
-
-    def forget_after_fork(self) -> None:
-        """In a forked child: leave the parent's connections to it, whose answers would get mixed up.
-
-        The lease is the parent's alone.
-        """
-        self._lock = threading.Lock()  # another thread may have held it at the fork
-        self.owner = False
-        shared = [*self._idle, *([self._lease] if self._lease is not None else [])]
-        self._idle = []
-        for channel in shared:
-            channel.close()
-
-
-def _forked(client: weakref.ref[BedClient]) -> Callable[[], None]:
-    def forget() -> None:
-        if (alive := client()) is not None:
-            alive.forget_after_fork()
-
-    return forget
 
 
 def beds() -> list[BedEntry]:
@@ -386,7 +234,7 @@ def beds() -> list[BedEntry]:
     folder = places.RUN_ROOT / str(uid)
     for place in sorted(folder.iterdir()) if folder.is_dir() else []:
         try:
-            channel = _connect(place.name, uid)
+            channel = connect(place.name, uid)
         except errors.BedGoneError:
             continue
         try:
@@ -402,19 +250,3 @@ def beds() -> list[BedEntry]:
                 BedEntry(reply.bed, place, reply.pid, tuple(i.plan.instance for i in state.instances))
             )
     return found
-
-
-def _connect(bed: str, uid: int) -> Channel:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.connect(str(places.keeper_socket(bed, uid)))
-    except OSError as error:
-        connection.close()
-        raise errors.BedGoneError(f"no keeper answers for it: {error.strerror}") from error
-    return Channel(connection)
-
-
-def _expect(reply: messages.Reply, kind: type[messages.ReplyKind]) -> messages.ReplyKind:
-    if not isinstance(reply, kind):
-        raise errors.EmulationError(f"the keeper answered {type(reply).__name__} instead of {kind.__name__}")
-    return reply

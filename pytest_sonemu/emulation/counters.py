@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
-from pytest_sonemu.emulation.protocol import PastCounters
+from pytest_sonemu.emulation.readings import PastCounters
 
 # Columns of /proc/net/dev behind the name: 0-7 received (bytes, packets, errors, drops, …), 8-15 sent.
 _COLUMNS = {

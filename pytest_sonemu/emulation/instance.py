@@ -20,7 +20,8 @@ from pytest_sonemu.emulation.conversations import Inside
 from pytest_sonemu.emulation.cuts import Cuts
 from pytest_sonemu.emulation.fabric import Fabric, present
 from pytest_sonemu.emulation.forwarder import LOOPBACK, Forwarder, Protocol
-from pytest_sonemu.emulation.protocol import BedEvent, Cut, ForwardedPort, InstanceState, VnfVerb
+from pytest_sonemu.emulation.protocol import Cut, ForwardedPort, InstanceState, VnfVerb
+from pytest_sonemu.emulation.readings import BedEvent
 from pytest_sonemu.emulation.running import RunningEndpoint, RunningVnf
 from pytest_sonemu.emulation.shaping import Shaping
 from pytest_sonemu.errors import CapabilityError, EmulationError, NotFoundError

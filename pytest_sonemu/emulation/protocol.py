@@ -3,13 +3,15 @@
 A message is a 4-byte big-endian length and a JSON object; `kind` tells which. File descriptors
 travel beside a message (SCM_RIGHTS). Every request gets exactly one reply of the type named in its
 docstring, or `Failure`. While a long request runs, `Progress` messages may come before the reply.
+What only looks is in `readings.py`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
+from pytest_sonemu.emulation import readings
 from pytest_sonemu.planning.plan import Allocations, DeploymentPlan
 from pytest_sonemu.relay.model import Impairment
 
@@ -205,136 +207,6 @@ class SignalInside:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadPast:
-    """The counters of interfaces whose VNF was started again since. Reply: `Past`."""
-
-    kind: Literal["read_past"] = "read_past"
-
-
-@dataclass(frozen=True, slots=True)
-class PastCounters:
-    """What an outer end had counted in the lives before this one, as the fabric sees it."""
-
-    outer: str
-    rx_packets: int = 0
-    rx_bytes: int = 0
-    rx_dropped: int = 0
-    tx_packets: int = 0
-    tx_bytes: int = 0
-    tx_dropped: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    counters: tuple[PastCounters, ...] = ()
-    kind: Literal["past"] = "past"
-
-
-@dataclass(frozen=True, slots=True)
-class ReadRules:
-    """The packet filters of an endpoint's namespace as text, without counters. Reply: `Rules`."""
-
-    instance: str
-    endpoint: str
-    kind: Literal["read_rules"] = "read_rules"
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    text: str
-    kind: Literal["rules"] = "rules"
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """The changed files and the processes of a VNF, seen from outside. Reply: `Surveyed`.
-
-    `ignore` are folders, or patterns of paths, besides those where programs always write.
-    """
-
-    instance: str
-    endpoint: str
-    ignore: tuple[str, ...] = ()
-    kind: Literal["survey"] = "survey"
-
-
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """A path that differs from the image; `size` -1: it was removed. Times in ns since the epoch.
-
-    `changed` is the content's (a program can set it), `noted` the kernel's own of any change.
-    `in_image` tells that the image has it too.
-    """
-
-    path: str
-    size: int
-    mode: int
-    changed: int
-    noted: int
-    in_image: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessEntry:
-    """A process of a VNF, as this machine numbers it; `started` in clock ticks since boot."""
-
-    pid: int
-    started: int
-    session: int
-    executable: str
-    argv: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Surveyed:
-    files: tuple[FileEntry, ...]
-    processes: tuple[ProcessEntry, ...]
-    kind: Literal["surveyed"] = "surveyed"
-
-
-@dataclass(frozen=True, slots=True)
-class BetweenTests:
-    """After a test: is everything as planned? With `forget`, neighbours and the tracked connections of
-    SAPs and hosts are forgotten. Reply: `Found`."""
-
-    instance: str
-    forget: bool = False
-    kind: Literal["between_tests"] = "between_tests"
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What is not as planned, a sentence each; nothing: all is well."""
-
-    faults: tuple[str, ...] = ()
-    kind: Literal["found"] = "found"
-
-
-@dataclass(frozen=True, slots=True)
-class ReadEvents:
-    """What happened on the bed by itself since a time. Reply: `Events`."""
-
-    since: float = 0.0
-    kind: Literal["read_events"] = "read_events"
-
-
-@dataclass(frozen=True, slots=True)
-class BedEvent:
-    """Something that nobody asked for through the keeper: `time` in seconds since the epoch."""
-
-    time: float
-    instance: str
-    endpoint: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Events:
-    events: tuple[BedEvent, ...] = ()
-    kind: Literal["events"] = "events"
-
-
-@dataclass(frozen=True, slots=True)
 class SetSysctl:
     """Set a `net.*` key in an endpoint's namespace. Reply: `Sysctl` with the value before."""
 
@@ -346,22 +218,6 @@ class SetSysctl:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadSysctl:
-    """Read a `net.*` key in an endpoint's namespace. Reply: `Sysctl`."""
-
-    instance: str
-    endpoint: str
-    name: str
-    kind: Literal["read_sysctl"] = "read_sysctl"
-
-
-@dataclass(frozen=True, slots=True)
-class Sysctl:
-    value: str
-    kind: Literal["sysctl"] = "sysctl"
-
-
-@dataclass(frozen=True, slots=True)
 class Impair:
     """Impair what `target` names: a PoP link ("pop1-pop2"), a virtual link ("firewall/link-1") or an
     interface ("firewall/fw:input"); both None: as the topology has it. Reply: `Done`."""
@@ -370,38 +226,6 @@ class Impair:
     forward: Impairment | None
     backward: Impairment | None
     kind: Literal["impair"] = "impair"
-
-
-@dataclass(frozen=True, slots=True)
-class ReadImpairment:
-    """What impairs a target now. Reply: `Impairments`."""
-
-    target: str
-    kind: Literal["read_impairment"] = "read_impairment"
-
-
-@dataclass(frozen=True, slots=True)
-class Impairments:
-    """Forward and backward: `own` as set at run time (None: nothing was), `base` as the topology has it."""
-
-    base: tuple[Impairment, Impairment]
-    own: tuple[Impairment, Impairment] | None = None
-    kind: Literal["impairments"] = "impairments"
-
-
-@dataclass(frozen=True, slots=True)
-class CountRelayed:
-    """The relay's counters. Reply: `RelayCounters`."""
-
-    kind: Literal["count_relayed"] = "count_relayed"
-
-
-@dataclass(frozen=True, slots=True)
-class RelayCounters:
-    """As the relay tells them, per flow and link; empty while nothing is relayed."""
-
-    counters: dict[str, Any]
-    kind: Literal["relay_counters"] = "relay_counters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -522,11 +346,9 @@ class Failure:
 
 _Lifetime = Boot | Attach | Keep | End
 _Change = Apply | Undo | ChangeVnf | SetSysctl | Impair | Cut | Forward | Unforward
-_Reading = ReadSysctl | Describe | DescribeVnf | CountRelayed | ReadImpairment | ReadPast | ReadEvents
-_Compare = ReadRules | Survey | BetweenTests
+_Look = Describe | DescribeVnf | readings.Reading
 _Process = Spawn | Wait | Signal | SignalInside
-Request = _Lifetime | _Change | _Reading | _Compare | _Process | OpenSocket | OpenFile
-_State = Booted | Applied | Changed | Sysctl | Forwarded | BedState | RelayCounters | Impairments | Past
-_Seen = Rules | Surveyed | Found | Events
-Reply = _State | _Seen | Spawned | Exited | Done | Progress | Failure
+Request = _Lifetime | _Change | _Look | _Process | OpenSocket | OpenFile
+_State = Booted | Applied | Changed | Forwarded | BedState
+Reply = _State | readings.Seen | Spawned | Exited | Done | Progress | Failure
 ReplyKind = TypeVar("ReplyKind", bound=Reply)

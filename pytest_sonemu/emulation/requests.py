@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_sonemu import errors
-from pytest_sonemu.emulation import between, inside, namespaces, processes, protocol, survey
+from pytest_sonemu.emulation import between, inside, namespaces, processes, protocol, readings, survey
 from pytest_sonemu.emulation.bed import Bed
 from pytest_sonemu.emulation.codec import Channel
 from pytest_sonemu.emulation.failures import failure
@@ -77,40 +77,40 @@ class Requests:
             case protocol.SignalInside(instance, endpoint, pid, number):
                 family = inside.session_of(self._first_process(instance, endpoint), pid)
                 processes.end_processes(family, signal.Signals(number), 0.0)
-            case protocol.ReadPast():
-                return protocol.Past(bed.past())
-            case protocol.ReadEvents(since):
-                return protocol.Events(bed.events_since(since))
-            case protocol.ReadRules(instance, endpoint):
-                return protocol.Rules(survey.rules(bed.instance(instance).endpoint(endpoint)))
-            case protocol.Survey(instance, endpoint, ignore):
+            case readings.ReadPast():
+                return readings.Past(bed.past())
+            case readings.ReadEvents(since):
+                return readings.Events(bed.events_since(since))
+            case readings.ReadRules(instance, endpoint):
+                return readings.Rules(survey.rules(bed.instance(instance).endpoint(endpoint)))
+            case readings.Survey(instance, endpoint, ignore):
                 vnf = bed.instance(instance).vnf(endpoint)
-                return protocol.Surveyed(survey.files(vnf, ignore), survey.processes(vnf))
-            case protocol.BetweenTests(instance, forget):
-                return protocol.Found(between.between_tests(bed.instance(instance), forget=forget))
+                return readings.Surveyed(survey.files(vnf, ignore), survey.processes(vnf))
+            case readings.BetweenTests(instance, forget):
+                return readings.Found(between.between_tests(bed.instance(instance), forget=forget))
             case protocol.ChangeVnf(instance, endpoint, verb, grace):
                 vnf = bed.instance(instance).change(endpoint, verb, grace)
                 bed.write_state()
                 return protocol.Changed(vnf.state())
             case protocol.Impair(target, forward, backward):
                 bed.shaping.impair(target, forward, backward)
-            case protocol.ReadImpairment(target):
+            case readings.ReadImpairment(target):
                 own, base = bed.shaping.impairment(target)
-                return protocol.Impairments(
+                return readings.Impairments(
                     base=(base.forward, base.backward),
                     own=None if own is None else (own.forward, own.backward),
                 )
-            case protocol.CountRelayed():
-                return protocol.RelayCounters(dict(bed.shaping.counters()))
+            case readings.CountRelayed():
+                return readings.RelayCounters(dict(bed.shaping.counters()))
             case protocol.DescribeVnf(instance, endpoint):
                 return protocol.Changed(bed.instance(instance).vnf(endpoint).state())
             case protocol.SetSysctl(instance, endpoint, name, value):
                 namespace = self._namespace(instance, endpoint)
                 before = namespaces.read_sysctl(namespace, name)
                 namespaces.write_sysctls(namespace, [(name, value)])
-                return protocol.Sysctl(before)
-            case protocol.ReadSysctl(instance, endpoint, name):
-                return protocol.Sysctl(namespaces.read_sysctl(self._namespace(instance, endpoint), name))
+                return readings.Sysctl(before)
+            case readings.ReadSysctl(instance, endpoint, name):
+                return readings.Sysctl(namespaces.read_sysctl(self._namespace(instance, endpoint), name))
             case protocol.Cut(instance):
                 bed.instance(instance).cut(request)
             case protocol.Forward(instance, endpoint, port, kind, outer):

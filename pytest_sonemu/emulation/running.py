@@ -12,7 +12,8 @@ from pytest_sonemu.emulation import namespaces, netlink, processes
 from pytest_sonemu.emulation.containers import Containers, Life
 from pytest_sonemu.emulation.entry_scripts import EntryScript, run_stop_script
 from pytest_sonemu.emulation.gate import Gate, hosts_text
-from pytest_sonemu.emulation.protocol import ContainerPhase, ContainerState, PastCounters
+from pytest_sonemu.emulation.protocol import ContainerPhase, ContainerState
+from pytest_sonemu.emulation.readings import PastCounters
 from pytest_sonemu.errors import EmulationError
 from pytest_sonemu.planning.batches import endpoint_sysctls, namespace_sysctls
 from pytest_sonemu.planning.plan import ContainerPlan, EndpointPlan

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pytest_sonemu.emulation import inside, namespaces, netlink
 from pytest_sonemu.emulation.containers import docker_step
-from pytest_sonemu.emulation.protocol import FileEntry, ProcessEntry
+from pytest_sonemu.emulation.readings import FileEntry, ProcessEntry
 from pytest_sonemu.emulation.running import RunningEndpoint, RunningVnf
 
 # Where programs write as they run.

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from pytest_sonemu.emulation.client import BedClient
-from pytest_sonemu.emulation.protocol import FileEntry, ProcessEntry, Surveyed
+from pytest_sonemu.emulation.readings import FileEntry, ProcessEntry, Surveyed
 from pytest_sonemu.errors import BedGoneError, EmulationError, ProbeError, SonemuError
 from pytest_sonemu.handles.network_state import State, network_state
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 
-from pytest_sonemu.emulation.protocol import PastCounters
+from pytest_sonemu.emulation.readings import PastCounters
 from pytest_sonemu.handles.factory import SocketFactory
 from pytest_sonemu.handles.netlink import AddressInfo, LinkInfo, read_addresses, read_links, route_socket
 from pytest_sonemu.handles.results import DirectionStats, Interface, InterfaceStats, LinkStats
