@@ -13,10 +13,11 @@ from pathlib import Path
 SOURCE = Path("pytest_sonemu/emulation/hold.c")
 PROGRAM = SOURCE.with_suffix("")
 FLAGS = ["-std=gnu11", "-static", "-O2", "-s", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
-CORE_SOURCE = Path("pytest_sonemu/relay/core.c")
+CORE_SOURCES = Path("pytest_sonemu/relay/native")
 CORE = Path("pytest_sonemu/relay/libcore.so")
 # Without contraction: a fused multiply-add would round otherwise than Python does.
-CORE_FLAGS = ["-std=gnu11", "-shared", "-fPIC", "-pthread", "-O2", "-ffp-contract=off", "-fno-math-errno"]
+CORE_FLAGS = ["-std=gnu11", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread", "-O2"]
+CORE_FLAGS += ["-ffp-contract=off", "-fno-math-errno"]
 CORE_FLAGS += ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 
 
@@ -35,9 +36,10 @@ def compile_hold(target: Path) -> None:
 def compile_core(target: Path, flags: Sequence[str] = ()) -> bool:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        subprocess.run(["cc", *CORE_FLAGS, *flags, "-o", str(target), str(CORE_SOURCE), "-lm"], check=True)
+        sources = sorted(str(source) for source in CORE_SOURCES.glob("*.c"))
+        subprocess.run(["cc", *CORE_FLAGS, *flags, "-o", str(target), *sources, "-lm"], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        print(f"cannot compile {CORE_SOURCE} ({error}): relayed links will run in Python", file=sys.stderr)
+        print(f"cannot compile {CORE_SOURCES} ({error}): relayed links will run in Python", file=sys.stderr)
         return False
     return True
 

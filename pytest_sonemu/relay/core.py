@@ -1,4 +1,4 @@
-"""The compiled core (`core.c`), for which `engine.py` is the reference and the fallback.
+"""The compiled core (C, in `native/`), for which `engine.py` is the reference and the fallback.
 
 Python cannot keep up where links act on wire frames: 500 Mbit/s are 60,000 frames a second with those that
 come back, and a decision, two places on the agenda and a system call's share cost it 15 µs each, the core 1.
