@@ -43,3 +43,9 @@ def test_an_answer_is_waited_for(service: Service) -> None:
         service.ping("input", "server", count=1)
         (answer,) = capture.wait_for("icmp")[-1:]
     assert answer.at == "server:data"
+
+
+def test_nothing_else_is_said(service: Service) -> None:
+    with service.sap("input").capture(filter="udp") as capture:
+        service.connect("input", "server", udp=53, listen=True)
+    assert capture.equals("query.pcap", ignore=["ip.ident", "ports.ephemeral", "payload"])

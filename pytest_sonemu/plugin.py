@@ -58,6 +58,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="what all chance on links comes from; the same seed loses the same packets (default: a new one)",
     )
     group.addoption(
+        "--sonemu-update-golden",
+        action="store_true",
+        help="captures that tests compare with a file are written into it, by each test that passes",
+    )
+    group.addoption(
         "--sonemu-show-config",
         action="store_true",
         help="show the settings of the run and of each test with their origin, and exit",
@@ -181,6 +186,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         from pytest_sonemu.sharing.marks import mark_layers
 
         mark_layers(item)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    if (sharing := _sharing_if_used(item.config)) is not None:
+        sharing.begins(item)
 
 
 @pytest.hookimpl(wrapper=True)

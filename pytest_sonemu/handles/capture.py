@@ -242,10 +242,14 @@ class Capture:
         return self.packets.scapy()
 
     def equals(self, golden: str | Path, ignore: Iterable[str] | None = None) -> Comparison:
-        """Compare with a capture file, packet by packet; see `golden.compare` for what `ignore` may name."""
+        """Compare with a capture file, packet by packet; see `golden.compare` for what `ignore` may name.
+
+        A relative path is looked for beside the test file. `pytest --sonemu-update-golden` writes the file
+        anew if the test passes. Raises ProbeError if there is none, or if it cannot be read.
+        """
         from pytest_sonemu.handles.golden import compare_with_file
 
-        return compare_with_file(self.packets, golden, ignore, self._bed.golden)
+        return compare_with_file(self.packets, golden, ignore, self._bed.files)
 
     def __len__(self) -> int:
         return len(self.packets)

@@ -15,6 +15,7 @@ from pytest_sonemu.emulation.client import BedClient
 from pytest_sonemu.errors import BedGoneError, NotFoundError
 from pytest_sonemu.handles.changes import Changes
 from pytest_sonemu.handles.journal import Journal
+from pytest_sonemu.handles.own_files import OwnFiles
 from pytest_sonemu.planning.option_models import ServiceOptions
 from pytest_sonemu.planning.plan import DeploymentPlan
 
@@ -28,17 +29,6 @@ if TYPE_CHECKING:
     from pytest_sonemu.handles.undo import UndoStack
 
 
-@dataclass
-class GoldenFiles:
-    """Where captures to compare with lie, and whether they are written anew instead.
-
-    `folder` is what relative paths start from (None: the working directory).
-    """
-
-    folder: Path | None = None
-    update: bool = False
-
-
 class BedCore:
     """One bed as this process knows it. Thread-safe; Docker and the observer are opened when first used."""
 
@@ -50,7 +40,7 @@ class BedCore:
         self._docker: DockerClient | None = None
         self._observer: Observer | None = None
         self._recorders: Recorders | None = None
-        self.golden = GoldenFiles()
+        self.files = OwnFiles()
         self.journal = Journal()
         self.docker_version: str | None = None
         # Finds another generator of flows by its name; pytest's hook, where there is pytest.

@@ -15,7 +15,7 @@ from pytest_sonemu.handles.results import one_line
 
 if TYPE_CHECKING:
     from pytest_sonemu.handles.capture import Packets
-    from pytest_sonemu.handles.core import GoldenFiles
+    from pytest_sonemu.handles.own_files import OwnFiles
 
 # What differs from one run to the next though nothing changed.
 USUAL = ("ip.ident", "tcp.seq", "tcp.options", "tcp.window", "ports.ephemeral")
@@ -77,7 +77,7 @@ class Comparison:
 
     def __repr__(self) -> str:
         if self.updated:
-            return one_line(f"<{self.golden.name} written anew with {self.found} packets>")
+            return one_line(f"<{self.golden.name} is written anew with {self.found} packets>")
         if self.same:
             return one_line(f"<same as {self.golden.name}: {self.found} packets>")
         more = f" (and {len(self.differences) - 1} more)" if len(self.differences) > 1 else ""
@@ -88,20 +88,29 @@ class Comparison:
 
 
 def compare_with_file(
-    packets: Packets, path: str | Path, ignore: Iterable[str] | None, golden: GoldenFiles
+    packets: Packets, path: str | Path, ignore: Iterable[str] | None, files: OwnFiles
 ) -> Comparison:
-    """Compare with a file, or write it anew where that is asked for. Raises ProbeError if it is not there."""
-    place = Path(path) if golden.folder is None else golden.folder / path
-    if golden.update:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        packets.save(place)
+    """Compare with a file, or have it written anew where that is asked for.
+
+    Of several captures of one test that are kept in the same file the first is written, and the others are
+    compared with it. Raises ProbeError if the file is not there.
+    """
+    place = files.place(path)
+    uncounted = USUAL if ignore is None else tuple(ignore)
+    if files.update:
+        if (held := files.held.get(place)) is not None:
+            return compare(place, list(held), list(packets), uncounted)
+        files.keep(place, packets)
         return Comparison(place, len(packets), len(packets), updated=True)
     if not place.exists():
-        raise ProbeError(f"there is no {place}; write it with --sonemu-update-golden")
+        raise ProbeError(
+            f"there is no {place} yet to compare with; look at the capture, then write it"
+            f" by: {files.again or 'pytest --sonemu-update-golden'}"
+        )
     expected = [
         CapturedPacket(record.time / 1e9, "", "in", record.data, record.time) for record in read_pcap(place)
     ]
-    return compare(place, expected, list(packets), USUAL if ignore is None else tuple(ignore))
+    return compare(place, expected, list(packets), uncounted)
 
 
 def compare(

@@ -43,7 +43,7 @@ _Key = tuple[str, str, str, int]
 def check_policy(service: Service, table: Table, timeout: float) -> PolicyResult:
     """See `Service.policy`."""
     bed = service._core.bed
-    rules = read_table(table, bed.golden.folder)
+    rules = read_table(table, bed.files)
     began = time.monotonic()
     with _Listeners(service, rules) as listeners:
         if any(rule.protocol != "icmp" for rule in rules):

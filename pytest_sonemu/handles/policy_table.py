@@ -6,10 +6,13 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from pytest_sonemu.errors import ProbeError
 from pytest_sonemu.handles.results import ConnectResult, Outcome, PingResult, one_line
+
+if TYPE_CHECKING:
+    from pytest_sonemu.handles.own_files import OwnFiles
 
 PolicyProtocol = Literal["tcp", "udp", "icmp"]
 Verdict = Literal["allow", "deny", "drop", "reject"]
@@ -136,17 +139,17 @@ class PolicyResult:
         return f"{bad} of {every} rows differ {taken}" if bad else f"all {every} rows hold {taken}"
 
 
-def read_table(table: Table, folder: Path | None = None) -> tuple[PolicyRule, ...]:
+def read_table(table: Table, files: OwnFiles | None = None) -> tuple[PolicyRule, ...]:
     """The rows of a table; ports "80,443" and "8000-8010" are as many rows.
 
-    A text with line breaks, a file (of `folder`, if its path is relative) or rows: five columns, from, to,
+    A text with line breaks, a file (of `files`, if its path is relative) or rows: five columns, from, to,
     proto, port, verdict, parted by blanks, `|` or commas; the head line may name them in another order.
     Blank lines and what follows `#` are skipped. Raises ProbeError with the line.
     """
     if isinstance(table, str) and "\n" not in table.strip() and len(table.split()) == 1:
         table = Path(table)
     if isinstance(table, Path):
-        place = (folder or Path()) / table
+        place = files.place(table) if files is not None else table
         try:
             text = place.read_text()
         except OSError as error:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_sonemu.descriptors.read import Package
     from pytest_sonemu.emulation.images import Caller
     from pytest_sonemu.handles.flow_task import Generator
+    from pytest_sonemu.handles.own_files import OwnFiles
 
 
 class TestBed:
@@ -118,6 +119,10 @@ class TestBed:
     def use_generators(self, find: Callable[[str], Generator | None]) -> None:
         """Let flows of this bed find other generators by name; the plugin has its hook asked here."""
         self._core.find_generator = find
+
+    def use_files(self, files: OwnFiles) -> None:
+        """Let relative paths of recordings, tables and captures mean the files of the test that runs."""
+        self._core.files = files
 
     @property
     def keeper_pid(self) -> int:

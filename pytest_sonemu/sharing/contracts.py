@@ -12,6 +12,7 @@ from pytest_sonemu.handles.undo import UndoFailure
 
 if TYPE_CHECKING:
     from pytest_sonemu.handles.flow_task import Generator
+    from pytest_sonemu.handles.own_files import OwnFiles
     from pytest_sonemu.topology.model import Topology
 
 
@@ -47,6 +48,9 @@ class BedLike(Protocol):
 
     def use_generators(self, find: Callable[[str], Generator | None]) -> None:
         """Let flows of this bed find generators of traffic by their names."""
+
+    def use_files(self, files: OwnFiles) -> None:
+        """Let relative paths mean the files of the test that runs."""
 
     def view(self, test: str = "") -> BedLike:
         """As a service's: instances started and links changed through it are undone by `close_view`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import TypeVar
 import pytest
 
 from pytest_sonemu.errors import CapabilityError, SettingsError, SonemuError, UndoError
+from pytest_sonemu.handles.own_files import OwnFiles
 from pytest_sonemu.sharing import reporting
 from pytest_sonemu.sharing.beside import package_layer
 from pytest_sonemu.sharing.contracts import BedLike, Outside, ServiceLike
@@ -41,6 +43,7 @@ class Sharing:
         self.outside = config.stash.get(OUTSIDE, Outside())
         open_bed = self.outside.attach(run.attach) if run.attach else self.outside.open_bed
         self.pool = Pool(open_bed, self._ready, TerminationGuard(), keep_all=run.keep.value == "always")
+        self.files = OwnFiles(update=config.getoption("sonemu_update_golden"), hold=True)
         self._demands = Demands()
         self._demand_of: dict[pytest.Item, Demand] = {}
         self._missing: dict[str, Sequence[str]] = {}
@@ -139,10 +142,16 @@ class Sharing:
         with self.lacks_skip():
             self._check_needs(names)
 
+    def begins(self, item: pytest.Item) -> None:
+        """From now on relative paths mean files beside this test's, then in the root directory."""
+        self.files.folders = (item.path.parent, self.config.rootpath)
+        self.files.again = shlex.join(["pytest", item.nodeid, "--sonemu-update-golden"])
+
     # what happens afterwards
 
     def finished(self, item: pytest.Item, following: pytest.Item | None) -> None:
-        """A test has run: end what nobody can need any more."""
+        """A test has run: write the captures that it keeps, end what nobody can need any more."""
+        self._write_golden(item)
         if (lock := item.stash.get(_LOCK, None)) is not None:
             lock.close()
             del item.stash[_LOCK]
@@ -158,6 +167,14 @@ class Sharing:
     def close(self) -> None:
         self.pool.close()
 
+    def _write_golden(self, item: pytest.Item) -> None:
+        if reporting.failed(item):
+            for place in self.files.drop():
+                reporting.note(item, f"{place} was not written anew: the test failed")
+        else:
+            for place in self.files.write():
+                reporting.note(item, f"{place} is written anew")
+
     def _may_need(self, ask: Ask, following: pytest.Item | None) -> bool:
         shares_work = hasattr(self.config, "workerinput") and ask.scope != "session"
         if shares_work and (following is None or place_of(following, ask.scope) != ask.place):
@@ -165,6 +182,7 @@ class Sharing:
         return self._demands.may_need(ask)
 
     def _hold(self, item: pytest.Item, ask: Ask) -> Held:
+        self.begins(item)
         with self.lacks_skip():
             held = self.pool.get(ask, item.nodeid)
         mine = item.stash.setdefault(reporting.HELD, [])
@@ -211,6 +229,7 @@ class Sharing:
         if service is None:
             hook = self.config.hook
             bed.use_generators(lambda name: hook.pytest_sonemu_flow_generator(name=name))
+            bed.use_files(self.files)
             self.config.hook.pytest_sonemu_testbed_ready(testbed=bed)
         else:
             self.config.hook.pytest_sonemu_service_ready(service=service)

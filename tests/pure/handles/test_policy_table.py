@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_sonemu.errors import ProbeError
+from pytest_sonemu.handles.own_files import OwnFiles
 from pytest_sonemu.handles.policy_table import PolicyResult, PolicyRow, PolicyRule, read_table
 from pytest_sonemu.handles.results import ConnectResult, Outcome, PathVerdict
 
@@ -45,7 +46,7 @@ def bare(rules: tuple[PolicyRule, ...]) -> tuple[PolicyRule, ...]:
 @pytest.mark.parametrize("table", [TEXT, CSV, MARKDOWN], ids=["text", "csv", "markdown"])
 def test_a_text_and_a_file_say_the_same(table: str, tmp_path: Path) -> None:
     (tmp_path / "policy.csv").write_text(table)
-    assert bare(read_table(table)) == bare(read_table("policy.csv", tmp_path)) == EXPECTED
+    assert bare(read_table(table)) == bare(read_table("policy.csv", OwnFiles([tmp_path]))) == EXPECTED
 
 
 def test_rows() -> None:

@@ -73,6 +73,8 @@ class FakeBed:
 
     def use_generators(self, find: object) -> None: ...
 
+    def use_files(self, files: object) -> None: ...
+
     def start(self, package: object, **options: object) -> FakeService:
         name = shown(package).removesuffix(".son")
         if name.startswith("broken"):
