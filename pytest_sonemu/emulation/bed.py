@@ -165,6 +165,11 @@ class Bed:
             self.note(str(error))
         self.write_state()
 
+    def running(self) -> list[Instance]:
+        """All instances, those that start just now too."""
+        with self._lock:
+            return list(self._instances.values())
+
     def past(self) -> tuple[PastCounters, ...]:
         """What interfaces had counted before their VNFs were started again."""
         with self._lock:

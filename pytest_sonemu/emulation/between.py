@@ -37,6 +37,7 @@ def _forget(instance: Instance) -> None:
 
 
 def _faults(instance: Instance) -> Iterator[str]:
+    yield from instance.storms
     gone = set()
     for vnf_id, vnf in instance.vnfs.items():
         if vnf.phase == "exited":

@@ -60,6 +60,7 @@ class Instance:
         self._changing = threading.RLock()
         self.cuts = Cuts(plan)
         self.events: list[BedEvent] = []
+        self.storms: list[str] = []
         self.warnings: list[str] = []
 
     # -- up ---------------------------------------------------------------------------------------

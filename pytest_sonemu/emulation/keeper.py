@@ -187,8 +187,10 @@ class Keeper:
             self._lease_is_a_connection = False
             self._deadline = time.monotonic() + boot.lease
         os.write(self._end, b"c")
+        from pytest_sonemu.emulation import storms
         from pytest_sonemu.emulation.events import follow_events
 
+        storms.watch(self.bed)
         follow_events(docker_api.connect(boot.docker_host, timeout=None), self.bed)
         channel.send(self.booted())
         # Behind the answer: what a killed keeper left is nobody's to wait for.

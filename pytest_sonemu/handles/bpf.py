@@ -5,12 +5,10 @@ Written as text-free tuples and attached with SO_ATTACH_FILTER; one program serv
 
 from __future__ import annotations
 
-import array
-import socket
-import struct
 from dataclasses import dataclass
 
-_SO_ATTACH_FILTER = 26
+from pytest_sonemu.relay.socket_filter import Instruction
+
 _LDH, _LDB, _LDH_X, _LDB_X = 0x28, 0x30, 0x48, 0x50
 _LDX_IP_HEADER, _LDX = 0xB1, 0x01
 _JEQ, _JSET, _JA, _RET = 0x15, 0x45, 0x05, 0x06
@@ -22,8 +20,6 @@ _ICMP_ERRORS, _ICMPV6_ERRORS, _NEIGHBOURS = (3, 11, 12), (1, 2, 3, 4), (135, 136
 SNAP_LENGTH = 256
 # Beyond this many ports a program would be longer than its test by hand is worth.
 MOST_PORTS = 64
-
-Instruction = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +47,6 @@ def program(wanted: Wanted) -> list[Instruction]:
     inner = _network(18, wanted)
     tagged = [instruction for tag in _TAGS for instruction in _when(_JEQ, tag, inner)]
     return [(_LDH, 0, 0, 12), *tagged, *_network(14, wanted), _ret(0)]
-
-
-def attach(sock: socket.socket, instructions: list[Instruction]) -> None:
-    """Put the program in place of the one before, at once."""
-    packed = array.array("B", b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions))
-    address, _ = packed.buffer_info()
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(instructions), address))
 
 
 def _network(offset: int, wanted: Wanted) -> list[Instruction]:

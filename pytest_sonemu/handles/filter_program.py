@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pytest_sonemu.handles.bpf import Instruction
 from pytest_sonemu.planning.plan import Network
+from pytest_sonemu.relay.socket_filter import Instruction
 
 _LDB, _LDH, _LD = 0x30, 0x28, 0x20
 _LDB_X, _LDH_X, _LD_X = 0x50, 0x48, 0x40

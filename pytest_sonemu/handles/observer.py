@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from pytest_sonemu.handles.bpf import SNAP_LENGTH, Wanted, attach, program
+from pytest_sonemu.handles.bpf import SNAP_LENGTH, Wanted, program
 from pytest_sonemu.handles.factory import SocketFactory
 from pytest_sonemu.handles.frames import Frame, parse
+from pytest_sonemu.relay.socket_filter import attach
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -17,10 +17,10 @@ import time
 from collections.abc import Iterator
 
 from pytest_sonemu.errors import ProbeError
-from pytest_sonemu.handles.bpf import Instruction, attach
 from pytest_sonemu.handles.factory import SocketFactory
 from pytest_sonemu.handles.packets import RawFrame
 from pytest_sonemu.handles.wire import VNET_HEADER, VnetHeader
+from pytest_sonemu.relay.socket_filter import Instruction, attach
 
 _ETH_P_ALL = 0x0003
 _SOL_PACKET, _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _PACKET_VNET_HDR = 263, 5, 6, 10, 15

@@ -15,10 +15,12 @@ import time
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+from pytest_sonemu.relay.socket_filter import attach
+
 _SOL_PACKET = 263
 _PACKET_STATISTICS, _PACKET_AUXDATA, _PACKET_VNET_HDR = 6, 8, 15
 _PACKET_IGNORE_OUTGOING = 23
-_SO_ATTACH_FILTER, _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 26, 32, 33
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _ETH_P_ALL = 0x0003
 _MSG_DONTWAIT = 0x40
 _SO_TIMESTAMPNS = 35
@@ -107,12 +109,7 @@ class PacketSocket:
 
     def listen(self, interfaces: Iterable[int]) -> None:
         """Let in frames of these interfaces, by index, and no others."""
-        program = interface_filter(sorted(set(interfaces)))
-        code = (ctypes.c_char * (8 * len(program)))()
-        for number, instruction in enumerate(program):
-            struct.pack_into("=HBBI", code, 8 * number, *instruction)
-        option = struct.pack("@HP", len(program), ctypes.addressof(code))
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
+        attach(self._socket, interface_filter(sorted(set(interfaces))))
 
     def receive(self) -> list[tuple[int, int, bytes, int, int]]:
         """What is there, at most BATCH frames: (when, interface, frame, VLAN tag type or 0, VLAN tag).
