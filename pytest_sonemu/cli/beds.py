@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_sonemu.errors import GatekeeperError, NotFoundError, SettingsError
+from pytest_sonemu.errors import GatekeeperError, NotFoundError, ProbeError, SettingsError, nearest_first
 
 if TYPE_CHECKING:
     from pytest_sonemu.gatekeeper.client import GatekeeperClient
+    from pytest_sonemu.handles.endpoint import Endpoint
     from pytest_sonemu.handles.service import Service
     from pytest_sonemu.handles.testbed import TestBed
     from pytest_sonemu.handles.vnf import Vnf
@@ -60,3 +61,42 @@ def vnf_of(bed: TestBed, place: str) -> Vnf:
         return found[0].vnf(vnf_id)
     there = found or bed.services
     raise NotFoundError("VNF", place, [f"{service.id}/{vnf}" for service in there for vnf in service.vnfs])
+
+
+def endpoint_of(bed: TestBed, place: str) -> Endpoint:
+    """A VNF, a unit of one, a SAP or a host: "fw", "fw.vdu01", "instance/input". Raises NotFoundError."""
+    if place in [host.name for host in bed.topology.hosts]:
+        return bed.host(place)
+    service, endpoint = service_of(bed, place)
+    return service.endpoint(endpoint)
+
+
+def service_of(bed: TestBed, place: str) -> tuple[Service, str]:
+    """The instance of an endpoint ("fw", "fw:input", "instance/fw"), and the endpoint without it.
+
+    Raises NotFoundError with the endpoints that there are, nearest first.
+    """
+    instance, slash, name = place.rpartition("/")
+    services = [bed.service(instance)] if slash else list(bed.services)
+    found = [service for service in services if _has(service, name)]
+    if len(found) == 1:
+        return found[0], name
+    if len(services) == 1:
+        services[0].endpoint(name)  # says what is wrong with it
+    there = [
+        (each.id, f"{service.id}/{each.id}")
+        for service in found or services
+        for each in service.plan.endpoints
+    ]
+    near = nearest_first(name.partition(":")[0], dict.fromkeys(endpoint for endpoint, _ in there))
+    there.sort(key=lambda one: near.index(one[0]))
+    hosts = [host.name for host in bed.topology.hosts]
+    raise NotFoundError("endpoint", place, [*(full for _, full in there), *hosts])
+
+
+def _has(service: Service, name: str) -> bool:
+    try:
+        service.endpoint(name)
+    except (NotFoundError, ProbeError):
+        return False
+    return True

@@ -51,6 +51,9 @@ def main(arguments: list[str]) -> None:
         fail(126, "the keeper has ended")
     for capability in (CAP_NET_ADMIN, CAP_NET_RAW):
         call("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0)
+    # What the keeper and Python ignore, a program does not: Ctrl-C ends it, and so does a closed pipe.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.chdir(cwd)
         os.execvp(argv[0], argv)

@@ -84,59 +84,74 @@ def path_exists(api: DockerClient, container: str, path: str, where: str = "") -
             return api.head(url, params={"path": path}, timeout=10.0).status_code == 200
 
 
-class ExecStream:
+class Demultiplexer:
     """Docker's multiplexed stream: 8 bytes of head (stream number, length), then a piece of output."""
 
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """Pieces of output that are whole by now, each with its stream: 1 or 2."""
+        self._buffer += data
+        found = []
+        while len(self._buffer) >= 8:
+            length = int.from_bytes(self._buffer[4:8], "big")
+            if len(self._buffer) < 8 + length:
+                break
+            stream = STDERR_STREAM if self._buffer[0] == STDERR_STREAM else 1
+            found.append((stream, bytes(self._buffer[8 : 8 + length])))
+            del self._buffer[: 8 + length]
+        return found
+
+
+class ExecStream:
+    """What a command that was started by Docker writes, gathered; `first` came with Docker's answer."""
+
     def __init__(self, connection: socket.socket, first: bytes) -> None:
-        self._connection = connection
-        self._buffer = bytearray(first)
+        self.connection, self.first = connection, first
+        self._parts = Demultiplexer()
         self.output = {1: bytearray(), STDERR_STREAM: bytearray()}
 
     def close(self) -> None:
-        self._connection.close()
+        self.connection.close()
 
     def converse(self, data: bytes | None, end: float | None) -> bool:
         """Write `data`, then close that side; read until the other side closes (True) or `end` (False)."""
-        self._connection.setblocking(False)
+        self.connection.setblocking(False)
         pending = memoryview(data or b"")
         writing = data is not None
-        self._demultiplex()
+        self._gather(self.first)
+        self.first = b""
         while True:
             if writing and not pending:
-                self._connection.shutdown(socket.SHUT_WR)
+                self.connection.shutdown(socket.SHUT_WR)
                 writing = False
             left = None if end is None else end - time.monotonic()
             if left is not None and left <= 0:
                 return False
-            readable, writable, _ = select.select([self._connection], [self._connection] * writing, [], left)
+            readable, writable, _ = select.select([self.connection], [self.connection] * writing, [], left)
             if writable:
                 try:
-                    pending = pending[self._connection.send(pending) :]
+                    pending = pending[self.connection.send(pending) :]
                 except (BrokenPipeError, ConnectionResetError):
                     writing = False  # the command has ended without reading all of it
             if readable:
                 try:
-                    piece = self._connection.recv(65536)
+                    piece = self.connection.recv(65536)
                 except ConnectionResetError:
                     return True
                 if not piece:
                     return True
-                self._buffer += piece
-                self._demultiplex()
+                self._gather(piece)
 
-    def _demultiplex(self) -> None:
-        while len(self._buffer) >= 8:
-            length = int.from_bytes(self._buffer[4:8], "big")
-            if len(self._buffer) < 8 + length:
-                return
-            stream = STDERR_STREAM if self._buffer[0] == STDERR_STREAM else 1
-            self.output[stream] += self._buffer[8 : 8 + length]
-            del self._buffer[: 8 + length]
+    def _gather(self, data: bytes) -> None:
+        for stream, part in self._parts.feed(data):
+            self.output[stream] += part
 
 
-def attach(api: DockerClient, exec_id: str, who: str) -> ExecStream:
-    """Start an exec that was created, and hold its stream."""
-    body = json.dumps({"Detach": False, "Tty": False}).encode()
+def attach(api: DockerClient, exec_id: str, who: str, *, tty: bool = False) -> ExecStream:
+    """Start an exec that was created, and hold its stream; that of one with a terminal is bare."""
+    body = json.dumps({"Detach": False, "Tty": tty}).encode()
     head = (
         f"POST /v{api.api_version}/exec/{exec_id}/start HTTP/1.1\r\nHost: docker\r\n"
         "Content-Type: application/json\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
