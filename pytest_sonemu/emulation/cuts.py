@@ -95,7 +95,7 @@ class Cuts:
 
     @staticmethod
     def asked_anew(interfaces: Iterable[str]) -> Batch:
-        """What happens in an endpoint when a link is mended.
+        """What happens in an endpoint when a link is mended, or a VNF behind one is there again.
 
         Who asked for a neighbour meanwhile would ask again only after a second.
         """

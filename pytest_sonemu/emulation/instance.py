@@ -220,6 +220,7 @@ class Instance:
         self.shaping.renew(self.plan.instance, outers)
 
     def _wire_again(self, vnf: RunningVnf) -> None:
+        outers = [interface.outer for interface in vnf.plan.interfaces]
         others = present(
             interface.outer for endpoint in self.plan.endpoints for interface in endpoint.interfaces
         )
@@ -232,10 +233,11 @@ class Instance:
                 relayed=self.shaping.lines_of(self.plan),
             )
         )
-        self.shaping.renew(self.plan.instance, [interface.outer for interface in vnf.plan.interfaces])
-        self.fabric.run(self.cuts.again([interface.outer for interface in vnf.plan.interfaces]))
+        self.shaping.renew(self.plan.instance, outers)
+        self.fabric.run(self.cuts.again(outers))
         self._configure([vnf.plan])
         vnf.release()
+        self._ask_anew(self.cuts.members(outers))
 
     # -- down -------------------------------------------------------------------------------------
 

@@ -122,6 +122,17 @@ class BedCore:
                 return instance
         raise NotFoundError("instance", name, found)
 
+    def not_running(self, instance: str) -> str:
+        """Which VNFs of an instance do not run, in words ("fw has exited, ids is paused"); "" if all do."""
+        said = {"exited": "has exited", "paused": "is paused"}
+        return ", ".join(
+            f"{container.endpoint} {said.get(container.phase, f'is {container.phase}')}"
+            for state in self.client.describe().instances
+            if state.plan.instance == instance
+            for container in state.containers
+            if container.phase != "running"
+        )
+
     def reseed(self, undo: UndoStack) -> None:
         """For the test of a view: draw anew what topology and options leave to chance."""
         drawn = [link.name for link in self.client.topology.links if link.loss]

@@ -7,6 +7,7 @@ needs a tool for it.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
     from pytest_sonemu.handles.capture import Capture
     from pytest_sonemu.handles.throughput import Throughput
+
+
+# Outcomes that a VNF which does not run may be the cause of.
+_SILENT = ("dropped", "not_sent", "unanswered", "delivered")
 
 
 class Endpoint(Namespaced):
@@ -92,6 +97,8 @@ class Endpoint(Namespaced):
             listen=listen,
             timeout=timeout,
         )
+        if result.outcome in _SILENT and (absent := bed.not_running(self._core.plan.instance)):
+            result = replace(result, reason=f"{absent}; {result.reason}")
         blame = result.lost_at or result.path.ended_at or ""
         bed.journal.note("probe", repr(result), self.id, failed=bool(blame), blame=blame)
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -55,6 +56,8 @@ def trace(
     runs = tuple(
         follow(capture.packets, places, start.endpoint.id, end.endpoint, talk, plan.paths) for talk in talks
     )
+    if any(run.lost_at for run in runs) and (absent := bed.not_running(plan.instance)):
+        runs = tuple(replace(run, reason=f"{absent}; {run.reason}") if run.lost_at else run for run in runs)
     port = subject.port if subject.protocol != "icmp" else None
     return Trace(str(start), end.text, subject.protocol, port, runs)
 

@@ -87,8 +87,11 @@ def _came_back(evidence: Evidence, sighting: Sighting) -> bool:
 
 def _with_answer(evidence: Evidence, answer: list[Sighting]) -> Verdict:
     what, origin = answer[0].what, answer[0].endpoint
+    nobody_listens = "RST" if evidence.protocol == "tcp" else "port unreachable"
     target = evidence.target or origin
-    reached = _enters(evidence, target)
+    # An address that is nobody's was reached where it answered for itself; a router only speaks of it.
+    own = evidence.target is not None or what in ("SYN-ACK", "datagram", nobody_listens)
+    reached = own and _enters(evidence, target)
     there, back = _hops(evidence, evidence.first), _hops(evidence, answer)
     if not any(_came_back(evidence, sighting) for sighting in answer):
         lost_at, where = _lost(evidence, answer[-1])
@@ -103,7 +106,6 @@ def _with_answer(evidence: Evidence, answer: list[Sighting]) -> Verdict:
             return Verdict("open", path, f"{origin} answered{_across(there[:-1])}", by=origin)
         reason = f"{origin} answered in {target}'s place; it never reached {target}"
         return Verdict("dropped", path, reason, origin, origin)
-    nobody_listens = "RST" if evidence.protocol == "tcp" else "port unreachable"
     if what == nobody_listens and origin == target and reached:
         reason = f"{target}'s kernel says that nobody listens there ({what})"
         return Verdict("refused", path, reason, by=origin)

@@ -98,6 +98,9 @@ def test_an_unplanned_address_is_his_who_answers() -> None:
     seen = sightings(f"{THERE} | {BACK}", "SYN-ACK")
     assert judge(Evidence("input", None, "tcp", "answered", seen, "", (), LINKS)).outcome == "open"
     assert judge(Evidence("input", None, "tcp", "silent", seen[:2], "", (), LINKS)).lost_at == "fw"
+    told = sightings("input> >fw:in | fw:in> >input", "net unreachable")
+    router = judge(Evidence("input", None, "tcp", "error", told, "", (), LINKS))
+    assert (router.outcome, router.by, str(router.path)) == ("rejected", "fw", "ended at fw")
 
 
 def test_a_neighbour_that_does_not_answer_is_the_reason() -> None:
