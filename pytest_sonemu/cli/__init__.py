@@ -27,6 +27,8 @@ VERBS = (
     "status",
     "logs",
     "exec",
+    "trace",
+    "graph",
     "ps",
     "clean",
 )

@@ -1,8 +1,9 @@
-"""The verbs that look at a bed that is up and work on it: exec, as a person and as a script use it."""
+"""The verbs that work on a bed that is up, as a person and as a script use them."""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import select
@@ -11,7 +12,9 @@ import struct
 import subprocess
 import termios
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -104,6 +107,45 @@ def test_what_ends_the_verb_is_for_the_command(bed: TestBed, endpoint: str) -> N
         verb.send_signal(signal.SIGTERM)
         assert verb.wait(20) == 4
         assert verb.stdout.read() == "told\n"
+
+
+def test_the_way_of_a_conversation(bed: TestBed) -> None:
+    shown = say("trace", bed.name, "input", "output", "--tcp", "80").splitlines()
+    rows = [line.removeprefix("there").removeprefix("back").split()[:2] for line in shown[1:-1]]
+    there = [["input", "out"], ["fw:input", "in"], ["fw:output", "out"], ["output", "in"]]
+    back = [[at, {"in": "out", "out": "in"}[direction]] for at, direction in reversed(there)]
+    assert rows == there + back
+    assert shown[-1] == "arrived and was answered; nobody listened: a listener of ours answered"
+    known = json.loads(say("trace", bed.name, "chain/input", "output", "--count", "2", "--json"))
+    assert (known["protocol"], known["lost"], len(known["runs"])) == ("icmp", 0, 2)
+    assert known["runs"][0]["hops"] == ["fw:input", "fw:output", "output"]
+    assert "no endpoint 'inptu'; there are: input, " in say("trace", bed.name, "inptu", "output", status=1)
+
+
+def test_a_conversation_that_is_lost(bed: TestBed) -> None:
+    vnf = bed.service("chain").vnf("fw")
+    vnf.sysctl("net.ipv4.ip_forward", 0)
+    try:
+        done = sonemu("trace", bed.name, "input", "output", "--udp", "53")
+    finally:
+        vnf.sysctl("net.ipv4.ip_forward", 1)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "lost on the way there: seen into fw:input, not out of fw"
+
+
+def test_the_bed_is_drawn(bed: TestBed, tmp_path: Path) -> None:
+    drawn = say("graph", bed.name)
+    assert drawn.startswith(f"bed {bed.name}\n  left ── right\n")
+    for plan in (bed.service("chain").plan, bed._core.instance("topology").plan):
+        for endpoint in plan.endpoints:
+            assert f" {endpoint.id} " in drawn
+            assert all(str(a.ip) in drawn for each in endpoint.interfaces for a in each.addresses)
+    say("graph", bed.name, "--svg", str(tmp_path / "bed.svg"))
+    picture = ET.parse(tmp_path / "bed.svg").getroot()
+    assert {each.get("id") for each in picture.iter() if each.get("id")} == {"input", "fw", "output", "probe"}
+    assert "cannot write" in say("graph", bed.name, "--svg", str(tmp_path / "no" / "bed.svg"), status=1)
+    assert '"chain/fw" -- "chain/output"' in say("graph", bed.name, "--dot")
+    assert say("graph", bed.name, "--mermaid").startswith("flowchart LR\n")
 
 
 class Person:
