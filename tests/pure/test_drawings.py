@@ -33,9 +33,10 @@ firewall
 
 
 def plan_of(example: str) -> DeploymentPlan:
-    topology = (
-        replace(TOPOLOGY, pops=(*TOPOLOGY.pops, PoP("edge"))) if example == "load-balancer" else TOPOLOGY
-    )
+    topology = TOPOLOGY
+    if example == "load-balancer":  # it says itself where its VNFs stand
+        links = (*TOPOLOGY.links, PopLink("edge", "left"))
+        topology = replace(TOPOLOGY, pops=(*TOPOLOGY.pops, PoP("edge")), links=links)
     return foresee(wanted(EXAMPLES / example, {}), topology)
 
 
