@@ -50,7 +50,7 @@ def test_every_link_is_drawn_once_and_within_the_width(example: str) -> None:
     drawn = sketch("lab", TOPOLOGY, [plan], 90)
     assert max(map(len, drawn.splitlines())) <= 90
     for link in plan.links:
-        assert len(re.findall(rf"(─ {link.id} ─|^  {link.id} \()", drawn, re.M)) == 1, drawn
+        assert len(re.findall(rf"(──+ {link.id} ──+|^  {link.id} \()", drawn, re.M)) == 1, drawn
     for endpoint in plan.endpoints:
         for interface in endpoint.interfaces:
             assert all(str(address.ip) in drawn for address in interface.addresses)
