@@ -102,7 +102,7 @@ class BedClient(Connection):
         environment: dict[str, str] | None = None,
     ) -> int:
         """Start a process in an endpoint's namespace as this user; returns its pid."""
-        self.touched = True
+        self.touched.add(instance)
         variables = os.environ if environment is None else environment
         request = messages.Spawn(
             instance, endpoint, tuple(argv), cwd or os.getcwd(), tuple(variables.items())
@@ -199,7 +199,8 @@ class BedClient(Connection):
 
     def between_tests(self, instance: str) -> tuple[str, ...]:
         """What is not as planned after a test; neighbours and connections are forgotten if it used any."""
-        forget, self.touched = self.touched, False
+        forget = instance in self.touched
+        self.touched.discard(instance)
         return expect(self.request(readings.BetweenTests(instance, forget)), readings.Found).faults
 
     def events(self, since: float = 0.0) -> tuple[readings.BedEvent, ...]:

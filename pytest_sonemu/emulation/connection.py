@@ -40,8 +40,8 @@ class Connection:
         self._idle: list[Channel] = []
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
-        # Whether anything may have spoken on the bed since it was last put in order.
-        self.touched = False
+        # The instances on which anything may have spoken since each was last put in order.
+        self.touched: set[str] = set()
         os.register_at_fork(after_in_child=_forked(weakref.ref(self)))
 
     @classmethod
@@ -81,7 +81,8 @@ class Connection:
         protocol: int = 0,
     ) -> socket.socket:
         """A socket that belongs to an endpoint's namespace, or (endpoint None) to the fabric."""
-        self.touched = True
+        if instance is not None:
+            self.touched.add(instance)
         reply, descriptors = self._ask(
             messages.OpenSocket(instance, endpoint, family, type, protocol), (), None
         )

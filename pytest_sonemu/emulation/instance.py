@@ -195,8 +195,11 @@ class Instance:
             if life == vnf.life:
                 return
             if vnf.life is not None:
-                self._after_end(vnf, over=life is None)
+                if life is None:
+                    vnf.learn_how_it_ended()
+                # Whoever sees that it has ended finds this told already.
                 self.happened(endpoint_id, f"{endpoint_id} {_how_it_ended(vnf)}")
+                self._after_end(vnf, over=life is None)
             if life is not None:
                 self.transcript.note(f"{endpoint_id} was started by somebody else")
                 self.happened(endpoint_id, f"{endpoint_id} was started by somebody else")

@@ -23,7 +23,11 @@ _GETLINK, _DELNEIGH, _GETNEIGH, _GETSTATS = 18, 29, 30, 94
 _STATS, _STATS_LINK_64 = struct.Struct("=BxxxII"), 1
 _LINK, _NEIGHBOUR = struct.Struct("=BxHiII"), struct.Struct("=BxxxiHBB")
 _IFF_UP = 0x1
-_IFLA_IFNAME, _IFLA_MASTER = 3, 10
+_IFLA_IFNAME, _IFLA_MASTER, _IFLA_EXT_MASK = 3, 10, 29
+_SKIP_STATS = struct.pack("=I", 1 << 3)
+_GETTFILTER, _FILTER, _INGRESS = 46, struct.Struct("=BxxxiIII"), 0xFFFFFFF2
+_TCA_OPTIONS, _U32_ACTION, _ACTION_OPTIONS, _MIRRED_PARMS = 2, 7, 2, 2
+_MIRRED = struct.Struct("=24xI")
 _NDA_DST = 1
 _PERMANENT, _NOARP = 0x80, 0x40
 _CONNECTIONS, _RULES = 1 << 8, 10 << 8
@@ -38,11 +42,12 @@ Address = IPv4Address | IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """An interface of the fabric: whether it is set up, and the bridge it is a port of."""
+    """An interface: whether it is set up, and the bridge (or bond, or VRF) that it is a port of."""
 
     name: str
     up: bool
     master: str | None
+    index: int = 0
 
 
 def open_socket(family: int) -> socket.socket:
@@ -55,15 +60,26 @@ def open_socket(family: int) -> socket.socket:
 def read_ends(sock: socket.socket) -> dict[str, End]:
     """All interfaces by name."""
     rows = []
-    for message in _ask(sock, _GETLINK, _REQUEST | _DUMP, _LINK.pack(0, 0, 0, 0, 0)):
+    body = _LINK.pack(0, 0, 0, 0, 0) + _attribute(_IFLA_EXT_MASK, _SKIP_STATS)
+    for message in _ask(sock, _GETLINK, _REQUEST | _DUMP, body):
         _, _, index, flags, _ = _LINK.unpack_from(message)
         values = dict(attributes(message[_LINK.size :]))
         name = values[_IFLA_IFNAME].rstrip(b"\0").decode()
-        rows.append(
-            (index, name, bool(flags & _IFF_UP), int.from_bytes(values.get(_IFLA_MASTER, b""), sys.byteorder))
-        )
+        master = int.from_bytes(values.get(_IFLA_MASTER, b""), sys.byteorder)
+        rows.append((index, name, bool(flags & _IFF_UP), master))
     names = {index: name for index, name, _up, _master in rows}
-    return {name: End(name, up, names.get(master)) for _index, name, up, master in rows}
+    return {name: End(name, up, names.get(master), index) for index, name, up, master in rows}
+
+
+def read_redirect(sock: socket.socket, index: int) -> int | None:
+    """The interface that what comes in at another goes on to, by index; None: to none by a filter of ours."""
+    for message in _ask(sock, _GETTFILTER, _REQUEST | _DUMP, _FILTER.pack(0, index, 0, _INGRESS, 0)):
+        options = dict(attributes(message[_FILTER.size :])).get(_TCA_OPTIONS, b"")
+        for _order, action in attributes(dict(attributes(options)).get(_U32_ACTION, b"")):
+            parts = dict(attributes(dict(attributes(action)).get(_ACTION_OPTIONS, b"")))
+            if len(parts.get(_MIRRED_PARMS, b"")) >= _MIRRED.size:
+                return int(_MIRRED.unpack_from(parts[_MIRRED_PARMS])[0])
+    return None
 
 
 def read_received(sock: socket.socket) -> dict[int, int]:

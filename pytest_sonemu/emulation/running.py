@@ -30,6 +30,8 @@ class RunningEndpoint:
         self.namespace: int | None = None
         # Generation of the nftables rules, and their text then: listing them costs a program.
         self.known_rules = (-1, "")
+        # Its interfaces as they were before the test that runs.
+        self.known_ends: dict[str, netlink.End] = {}
         self._netlink: dict[int, socket.socket] = {}
 
     def make(self) -> None:
@@ -145,10 +147,15 @@ class RunningVnf(RunningEndpoint):
         if self.container is not None and self.life is not None:
             self.containers.wait_until_ended(self.container)
 
+    def learn_how_it_ended(self) -> None:
+        """After the end of a life: its exit status, and whether it was killed for want of memory."""
+        if self.container is not None and self.life is not None:
+            self.exit_status, self.out_of_memory = self.containers.exit_of(self.container)
+
     def forget_life(self, *, over: bool) -> None:
         """After the end of a life, by whomever; `over` False: Docker has begun another one already."""
-        if over and self.container is not None and self.life is not None:
-            self.exit_status, self.out_of_memory = self.containers.exit_of(self.container)
+        if over:
+            self.learn_how_it_ended()
         self.life, self.phase = None, "exited"
         self.release_namespace()
 

@@ -21,7 +21,7 @@ from pytest_sonemu.errors import EmulationError, NotFoundError
 from pytest_sonemu.planning import relaying
 from pytest_sonemu.planning.batches import Batch, direct_again, relayed_now
 from pytest_sonemu.planning.plan import DeploymentPlan, LinkPlan
-from pytest_sonemu.planning.relaying import Relaying
+from pytest_sonemu.planning.relaying import RelayedPort, Relaying
 from pytest_sonemu.relay.client import RelayClient, relay_argv
 from pytest_sonemu.relay.model import FlowSpec, Impairment, LinkSpec
 from pytest_sonemu.topology.model import Topology
@@ -65,6 +65,11 @@ class Shaping:
             self._base |= relaying.access_links(plan, self._seed)
             wanted = relaying.relaying([plan], self._topology, self._impaired())
             return frozenset(link for _instance, link in wanted.lines)
+
+    def carried(self, instance: str) -> tuple[frozenset[str], frozenset[RelayedPort]]:
+        """The E-Lines of an instance that the relay carries now, and all ports that it stands before."""
+        with self._lock:
+            return frozenset(link for name, link in self._done.lines if name == instance), self._done.ports
 
     def attach(self, plan: DeploymentPlan) -> None:
         """An instance's links are made: relay those that cross something impaired."""

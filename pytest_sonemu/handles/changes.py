@@ -66,7 +66,7 @@ class Changes:
 
     def begin(self, endpoint: str) -> Callable[[], None]:
         """From now until the returned function is called, a command of the test may change `endpoint`."""
-        self._client.touched = True
+        self._client.touched.add(self._instance)
         with self._lock:
             watched = self._watched.get(endpoint)
             if watched is None:

@@ -144,6 +144,7 @@ def start(
     bed.add(core)
     try:
         wait_until_ready(core)
+        client.between_tests(plan.instance)  # the first test is compared with what is there now
     except BaseException as error:
         bed.forget(plan.instance)
         try:

@@ -237,7 +237,7 @@ def test_a_link_that_is_not_as_planned_is_named(service: Service) -> None:
     outer = next(i.outer for e in service.plan.endpoints for i in e.interfaces if str(e.id) == "user")
     pid = service._core.bed.client.keeper_pid
     subprocess.run(["nsenter", "-t", str(pid), "-n", "ip", "link", "set", outer, "down"], check=True)
-    assert after(service, lambda view: None) == "interface user:user is down"
+    assert after(service, lambda view: None) == "interface user is down"
 
 
 # -- what is forgotten --------------------------------------------------------------------------------
