@@ -21,11 +21,11 @@ from pytest_sonemu.topology.schema import LINK_FIELDS, POP_FIELDS, ROOT_FIELDS, 
 ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
-    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
     *sorted(ROOT.glob("example_packages/**/README.md")),
 ]
 RUNS = [
-    *ROOT.glob("docs/*_example.py"),
+    *ROOT.glob("docs/**/*_example.py"),
     *ROOT.glob("tests/many/*.py"),
     *ROOT.glob("example_packages/*/test_*.py"),
 ]
@@ -105,9 +105,9 @@ def test_the_guide_s_whole_topology_is_one(tmp_path: Path) -> None:
         assert key == "uplink" or f"{key}:" in block, key
 
 
-def test_the_guide_names_every_impairment() -> None:
+def test_a_page_names_every_impairment() -> None:
     names = {each.name for each in fields(Impairment)}
-    assert names <= names_in("docs/guide.md")
+    assert names <= names_in("docs/how_to/impairments.md")
 
 
 def test_the_guide_s_commands_for_ci_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
