@@ -9,6 +9,7 @@ from typing import Any
 from pytest_sonemu import units
 from pytest_sonemu.errors import SettingsError, did_you_mean
 from pytest_sonemu.relay.model import Bursts, Impairment
+from pytest_sonemu.topology.model import Cable, Topology
 
 
 def _bursts(value: object) -> Bursts:
@@ -83,6 +84,19 @@ def parse_access(value: Mapping[str, Any]) -> Access:
     both = Impairment(**parse_impairment(values))
     sent, given = (replace(both, **parse_impairment(way)) for way in ways)
     return Access(sent, given)
+
+
+def topology_access(topology: Topology, endpoint: str) -> dict[str, Access]:
+    """What a topology says of the cables of an endpoint, by connection point."""
+    return {
+        link.interface: Access(_impairment(link.sent), _impairment(link.given))
+        for link in topology.access
+        if link.endpoint == endpoint
+    }
+
+
+def _impairment(cable: Cable) -> Impairment:
+    return Impairment(rate=cable.rate, delay=cable.delay or 0.0, loss=cable.loss or 0.0)
 
 
 def impairment_names() -> Iterable[str]:

@@ -53,7 +53,7 @@ class Interfaces:
         offload: bool = True,
         access: Mapping[str, Access] | None = None,
     ) -> tuple[InterfacePlan, ...]:
-        """An endpoint's interfaces, in order. `mtu`, `offload` and `access` are what its options say.
+        """An endpoint's interfaces in order. `mtu`, `offload`, `access` are what options and topology say.
 
         Raises PlanningError for an access of no interface.
         """
@@ -62,8 +62,8 @@ class Interfaces:
         for point in cables:
             if point not in points:
                 raise PlanningError(
-                    f"options: '{endpoint}' has no connection point '{point}'{did_you_mean(point, points)};"
-                    f" there are: {', '.join(points) or 'none'}"
+                    f"options, topology: '{endpoint}' has no connection point '{point}'"
+                    f"{did_you_mean(point, points)}; there are: {', '.join(points) or 'none'}"
                 )
         return tuple(
             replace(

@@ -13,6 +13,7 @@ from pytest_sonemu.planning.addressing import ADDRESS_PLANS, Addressing, give_ad
 from pytest_sonemu.planning.containers import plan_container
 from pytest_sonemu.planning.dual_stack import askers, with_ipv6
 from pytest_sonemu.planning.hosts import LOOPBACK, hosts_tables
+from pytest_sonemu.planning.impairments import topology_access
 from pytest_sonemu.planning.interfaces import Interfaces, barriers
 from pytest_sonemu.planning.links import LinkPlanner, Station
 from pytest_sonemu.planning.options import EVERY_VNF, ServiceOptions, VnfOptions
@@ -106,7 +107,10 @@ def make_plan(
                 link_mtu,
                 mtu=options.vnf(endpoint).mtu if endpoint in vnf_ids else None,
                 offload=options.offloads(endpoint, is_vnf=endpoint in vnf_ids),
-                access=options.access(endpoint, is_vnf=endpoint in vnf_ids),
+                access={
+                    **topology_access(topology, endpoint),
+                    **options.access(endpoint, is_vnf=endpoint in vnf_ids),
+                },
             ),
             routes=routing.routes.get(endpoint, ()),
             sysctls=_sysctls(endpoint, ports, addressing, routing, options),

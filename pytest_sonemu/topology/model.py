@@ -58,6 +58,25 @@ class SapSite:
 
 
 @dataclass(frozen=True, slots=True)
+class Cable:
+    """One direction of an interface's cable: `delay` in seconds, `rate` in bit/s, `loss` a share."""
+
+    delay: float | None = None
+    rate: int | None = None
+    loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLink:
+    """The cable of one interface of a service's VNF or SAP: what its endpoint sends, and what it is given."""
+
+    endpoint: str
+    interface: str
+    sent: Cable
+    given: Cable
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
     """The infrastructure of one test bed. PoPs and links keep the order in which they were written."""
 
@@ -69,3 +88,4 @@ class Topology:
     fabric: Fabric = "auto"
     name: str = "topology"
     origin: str | None = None
+    access: tuple[AccessLink, ...] = ()

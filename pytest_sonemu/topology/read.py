@@ -11,6 +11,8 @@
       h1: pop1
     saps:
       input: {pop: pop1, image: "web:dev", uplink: nat}
+    access:
+      "fw:input": {rate: 10Mbit, in: {rate: 100Mbit, delay: 5ms}}   # the cable of one interface
     images:
       "sonatanfv/*": sonemu/vnf-base     # stand-ins, by image name or pattern
     fabric: auto                         # or openvswitch
@@ -32,8 +34,11 @@ from pytest_sonemu.descriptors.located import Node, load
 from pytest_sonemu.descriptors.model import Place
 from pytest_sonemu.descriptors.section import Section
 from pytest_sonemu.errors import TopologyError, did_you_mean
-from pytest_sonemu.topology.model import Fabric, Host, PoP, PopLink, SapSite, Topology
+from pytest_sonemu.topology.model import AccessLink, Cable, Fabric, Host, PoP, PopLink, SapSite, Topology
 from pytest_sonemu.topology.schema import (
+    ACCESS_FIELDS,
+    ACCESS_PATTERN,
+    CABLE_FIELDS,
     HOST_FIELDS,
     LINK_FIELDS,
     MTU,
@@ -91,6 +96,7 @@ def topology_of(data: bytes, file: str, findings: Findings, *, name: str = "topo
         fabric=_FABRICS.get(fabric, "auto"),
         name=root.text("name", level="error") or name,
         origin=file,
+        access=tuple(reader.access()),
     )
 
 
@@ -108,10 +114,15 @@ def from_json(text: str) -> Topology:
             links=tuple(PopLink(**link) for link in data.pop("links")),
             hosts=tuple(Host(**host) for host in data.pop("hosts")),
             saps=tuple(SapSite(**sap) for sap in data.pop("saps")),
+            access=tuple(_access_from_json(**link) for link in data.pop("access", ())),
             **data,
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise TopologyError(f"not the JSON of a topology: {error}") from None
+
+
+def _access_from_json(sent: dict[str, Any], given: dict[str, Any], **names: str) -> AccessLink:
+    return AccessLink(sent=Cable(**sent), given=Cable(**given), **names)
 
 
 class _Reader:
@@ -183,6 +194,27 @@ class _Reader:
                     name, pop, section.text("image", level="error"), section.text("uplink", level="error")
                 )
 
+    def access(self) -> Iterator[AccessLink]:
+        section = self._root.section("access", "'access'", level="error")
+        for name, node in section.node.value.items() if section is not None else ():
+            what = f"access link '{name}'"
+            if not re.match(ACCESS_PATTERN, name):
+                hint = "write endpoint and connection point: 'fw:input'"
+                self._findings.error("topology_value", f"{what} names no interface", node.place, hint)
+            cable = self._section(node, what, ACCESS_FIELDS)
+            if cable is None:
+                continue
+            both = self._cable(cable)
+            ways = []
+            for key in ("out", "in"):
+                way = self._section(cable.node_of(key), f"'{key}' of {what}", CABLE_FIELDS)
+                own = self._cable(way) if way is not None else {}
+                ways.append(
+                    Cable(**{**both, **{name: value for name, value in own.items() if value is not None}})
+                )
+            endpoint, _, interface = name.partition(":")
+            yield AccessLink(endpoint, interface, *ways)
+
     def images(self) -> dict[str, str]:
         section = self._root.section("images", "'images'", level="error")
         if section is None:
@@ -247,6 +279,9 @@ class _Reader:
             message = f"'mtu' is {mtu:g}, not a whole number from {MTU[0]} to {MTU[1]}"
             self._findings.error("topology_value", message, section.place_of("mtu"))
             mtu = None
+        return {**self._cable(section), "mtu": int(mtu) if mtu is not None else None}
+
+    def _cable(self, section: Section) -> dict[str, Any]:
         rate = section.quantity("rate", bits_per_second)
         if rate == 0:
             self._findings.error(
@@ -256,7 +291,6 @@ class _Reader:
             "delay": section.quantity("delay", seconds),
             "rate": rate,
             "loss": section.quantity("loss", share),
-            "mtu": int(mtu) if mtu is not None else None,
         }
 
     def _site(self, node: Node, what: str, known: Collection[str]) -> tuple[str | None, Section | None]:

@@ -17,6 +17,7 @@ from pytest_sonemu.descriptors.shapes import (
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 _NAME_SAYS = "letters, digits, '_', '.', '-', at most 63"
+ACCESS_PATTERN = r"^[^:]+:.+$"
 NAME = Text(NAME_PATTERN, _NAME_SAYS, loose=True)
 FABRICS = ("auto", "openvswitch")
 MTU = (68, 65_535)
@@ -50,6 +51,12 @@ LINK_FIELDS: dict[str, Shape] = {
     "loss": LOSS,
     "mtu": Number(least=MTU[0], most=MTU[1], whole=True, description="Bytes of an IP packet."),
 }
+CABLE_FIELDS: dict[str, Shape] = {"delay": DELAY, "rate": RATE, "loss": LOSS}
+ACCESS_FIELDS: dict[str, Shape] = {
+    **CABLE_FIELDS,
+    "out": Table(CABLE_FIELDS, called="what the endpoint sends"),
+    "in": Table(CABLE_FIELDS, called="what the endpoint is given"),
+}
 HOST_FIELDS: dict[str, Shape] = {"pop": NAME, "name": NAME}
 _IMAGE = Text(loose=True, description="An image that stands behind the SAP as a server or client.")
 _UPLINK = Text(loose=True, description="A way out of the bed: nat.")
@@ -78,6 +85,13 @@ ROOT_FIELDS: dict[str, Shape] = {
     ),
     "hosts": _entries(HOST_FIELDS, "host", "Machines of the infrastructure itself.", NAME),
     "saps": _entries(SAP_FIELDS, "SAP", "Where the SAPs of services stand.", NAME, Nothing()),
+    "access": Named(
+        Table(ACCESS_FIELDS, called="an access link"),
+        ACCESS_PATTERN,
+        "an endpoint and one of its connection points: fw:input",
+        called="access link",
+        description="Cables of single interfaces: fw:input -> delay, rate, loss, also for one direction.",
+    ),
     "images": Named(
         Text(loose=True),
         called="image",

@@ -22,11 +22,13 @@ from pytest_sonemu.errors import CapabilityError, PlacementError, PlanningError
 from pytest_sonemu.planning import names
 from pytest_sonemu.planning.containers import is_shell
 from pytest_sonemu.planning.describe import describe
+from pytest_sonemu.planning.impairments import Access
 from pytest_sonemu.planning.make import make_hosts_plan
 from pytest_sonemu.planning.plan import Allocations, ContainerPlan, DeploymentPlan, ImageChoice
 from pytest_sonemu.planning.realisation import realisation_of
 from pytest_sonemu.planning.ways import Ways
-from pytest_sonemu.topology.model import Host, PoP, PopLink, SapSite, Topology
+from pytest_sonemu.relay.model import Impairment
+from pytest_sonemu.topology.model import AccessLink, Cable, Host, PoP, PopLink, SapSite, Topology
 from tests.pure.services import (
     IMAGE,
     TWO_POPS,
@@ -272,6 +274,24 @@ def test_links_over_a_shaped_pop_link_are_relayed_and_the_others_direct() -> Non
     assert {one.realisation for one in made.links} == {"direct"}  # nothing crosses it
     made = plan(snort_service(), slow, saps={"mgmt": {"pop": "pop2"}})
     assert link(made, "mgmt").realisation == "relayed"
+
+
+def test_cables_of_the_topology_and_of_the_options() -> None:
+    slow, lossy = Cable(delay=0.005, rate=10**7), Cable(loss=0.01)
+    topology = replace(
+        TWO_POPS,
+        access=(
+            AccessLink("empty_vnf1", "output", slow, lossy),
+            AccessLink("empty_vnf1", "input", slow, slow),
+            AccessLink("another", "input", slow, slow),
+        ),
+    )
+    made = plan(empty_service(), topology, vnfs={"empty_vnf1": {"interfaces": {"input": {"delay": "1ms"}}}})
+    found = {one.connection_point: one.access for one in endpoint(made, "empty_vnf1").interfaces}
+    assert found["output"] == Access(Impairment(delay=0.005, rate=10**7), Impairment(loss=0.01))
+    assert found["input"] == Access(Impairment(delay=0.001), Impairment(delay=0.001)), "an option wins"
+    with pytest.raises(PlanningError, match=r"no connection point 'inputs' .*did you mean 'input'"):
+        plan(empty_service(), replace(TWO_POPS, access=(AccessLink("empty_vnf1", "inputs", slow, slow),)))
 
 
 def test_what_this_version_does_not_realise_is_refused_by_name() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pytest_sonemu.descriptors.findings import Findings
 from pytest_sonemu.errors import TopologyError
-from pytest_sonemu.topology.model import Host, PoP, PopLink, SapSite, Topology
+from pytest_sonemu.topology.model import AccessLink, Cable, Host, PoP, PopLink, SapSite, Topology
 from pytest_sonemu.topology.read import as_json, from_json, read_topology, topology_of
 
 FULL = """\
@@ -26,6 +26,8 @@ hosts:
 saps:
   input: {pop: pop1, image: "web:dev", uplink: nat}
   output:
+access:
+  "fw:input": {rate: 10Mbit, delay: 5ms, in: {rate: 100Mbit}, out: {loss: 1%}}
 images:
   "sonatanfv/*": sonemu/vnf-base
 fabric: openvswitch
@@ -57,6 +59,7 @@ def test_everything_a_topology_can_say(tmp_path: Path) -> None:
         ),
         hosts=(Host("h1", "pop1"), Host("h2", "pop2")),
         saps=(SapSite("input", "pop1", "web:dev", "nat"), SapSite("output")),
+        access=(AccessLink("fw", "input", Cable(0.005, 10_000_000, 0.01), Cable(0.005, 100_000_000)),),
         images={"sonatanfv/*": "sonemu/vnf-base"},
         fabric="openvswitch",
         name="lab",
@@ -124,6 +127,10 @@ fabric: ovs
         ("pops: [a, b]\nlinks: [{between: [a, b], loss: 120%}]", "more than 100 %"),
         ("pops: [a]\nhosts: {h: }", "has no PoP"),
         ("pops: [a]\nimages: [x]", "not a mapping"),
+        ("pops: [a]\naccess: {fw: {delay: 1ms}}", "'fw' names no interface (write endpoint and"),
+        ("pops: [a]\naccess: {'fw:in': {rate: 0}}", "nothing would pass"),
+        ("pops: [a]\naccess: {'fw:in': {in: {dely: 1ms}}}", "did you mean 'delay'"),
+        ("pops: [a]\naccess: {'fw:in': 3}", "not a mapping"),
         ("pops: {a: {memory: 4 elephants}}", "not a size"),
     ],
 )
@@ -156,16 +163,17 @@ _value = st.recursive(
     lambda v: (
         st.lists(v, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["name", "between", "delay", "cpu", "memory", "mtu", "loss", "pop", "a"]), v
+            st.sampled_from(
+                ["name", "between", "delay", "cpu", "memory", "mtu", "loss", "pop", "a", "a:b", "in"]
+            ),
+            v,
         )
     ),
     max_leaves=10,
 )
 
 
-@given(
-    st.dictionaries(st.sampled_from(["pops", "links", "hosts", "saps", "images", "fabric", "name"]), _value)
-)
+@given(st.dictionaries(st.sampled_from("pops links hosts saps access images fabric name".split()), _value))
 def test_no_topology_makes_a_traceback(data: dict[str, object]) -> None:
     import yaml
 
