@@ -90,11 +90,13 @@ def link_stats(
     link: LinkPlan,
     outer: Mapping[str, InterfaceStats],
     relayed: Mapping[str, Mapping[str, int]] | None = None,
+    late: float | None = None,
 ) -> LinkStats:
     """The traffic of a virtual link from its outer ends' counters (pure).
 
     What an outer end receives, its endpoint sent; what it transmits, its endpoint was given. An end
-    that is gone (a VNF that stopped) counts nothing. `relayed` are the relay's totals by ingress.
+    that is gone (a VNF that stopped) counts nothing. `relayed` are the relay's totals by ingress, `late`
+    its lateness in seconds.
     """
     flows = relayed or {}
     counted = [(str(end), outer.get(end.outer, InterfaceStats())) for end in link.ends]
@@ -107,6 +109,7 @@ def link_stats(
                 with_relay(way, flows.get(end.outer))
                 for way, end in zip((there, back), link.ends, strict=True)
             ),
+            late,
         )
     directions = []
     for end, (name, stats) in zip(link.ends, counted, strict=True):
@@ -117,7 +120,7 @@ def link_stats(
             # The relay's place in the bridge sends by an interface of its own (`RelayedPort.outside`).
             with_relay(given, flows.get(f"{end.outer}o")),
         ]
-    return LinkStats(link.id, tuple(directions))
+    return LinkStats(link.id, tuple(directions), late)
 
 
 def with_relay(way: DirectionStats, counted: Mapping[str, int] | None) -> DirectionStats:

@@ -88,7 +88,8 @@ class PopLinkHandle:
                     if not self._crossed_forward(link.pop_links, a.pop):
                         forward, backward = backward, forward
                     there, back = there + forward, back + backward
-        relayed = self._bed.client.relay_totals("links").get(self.id, {})
+        totals, late = self._bed.client.relay_totals("links")
+        relayed = totals.get(self.id, {})
         directions = (
             with_relay(
                 DirectionStats(self._link.a, self._link.b, there.rx_packets, there.rx_bytes),
@@ -99,7 +100,7 @@ class PopLinkHandle:
                 relayed.get("b->a"),
             ),
         )
-        return LinkStats(self.id, directions)
+        return LinkStats(self.id, directions, late)
 
     def _impairable(self) -> Impairable:
         return Impairable(self._bed.client, self.id, (self._link.a, self._link.b), self._undo)

@@ -281,11 +281,13 @@ class DirectionStats:
 class LinkStats:
     """Traffic of a virtual link: an E-Line has two directions, an E-LAN two for each member.
 
-    `stats["fw:output"]` is the direction that comes out of that connection point.
+    `stats["fw:output"]` is the direction that comes out of that connection point. `late` is by how many
+    seconds the relay sent a frame after its time at worst, on any of its links; None while it does not run.
     """
 
     link: str
     directions: tuple[DirectionStats, ...]
+    late: float | None = None
 
     @property
     def packets(self) -> int:
