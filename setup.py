@@ -2,7 +2,7 @@
 
 These are the hold, without which no VNF starts, and the relay's core, without which the relay runs in Python.
 `python3 setup.py hold` and `python3 setup.py core` compile them beside their sources and need nothing but a C
-compiler.
+compiler; `python3 setup.py core FILE FLAG...` makes another core, such as one with sanitizers.
 """
 
 import subprocess
@@ -47,8 +47,9 @@ def compile_core(target: Path, flags: Sequence[str] = ()) -> bool:
 if sys.argv[1:] == ["hold"]:
     compile_hold(PROGRAM)
     raise SystemExit
-if sys.argv[1:] == ["core"]:
-    raise SystemExit(not compile_core(CORE))
+if sys.argv[1:2] == ["core"]:
+    other, *more = sys.argv[2:] or [str(CORE)]
+    raise SystemExit(not compile_core(Path(other), more))
 
 from setuptools import Distribution, setup  # noqa: E402
 from setuptools.command.bdist_wheel import bdist_wheel  # noqa: E402

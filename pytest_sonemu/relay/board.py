@@ -20,6 +20,7 @@ LATENESS = tuple(round(10_000 * 10 ** (step / 4)) for step in range(17))
 
 Shape = TypeVar("Shape")
 Path = TypeVar("Path")
+T = TypeVar("T")
 
 
 class Board(ABC, Generic[Shape, Path]):
@@ -43,7 +44,8 @@ class Board(ABC, Generic[Shape, Path]):
 
         Frames of a flow that is taken away arrive none the less, if they were on their way.
         """
-        new_links, new_flows = {link.name: link for link in links}, {flow.ingress: flow for flow in flows}
+        new_links = _by_name("link", ((link.name, link) for link in links))
+        new_flows = _by_name("ingress", ((flow.ingress, flow) for flow in flows))
         gone_links, gone_flows = set(remove_links), set(remove_flows)
         specs = {name: flow[0] for name, flow in self._flows.items()}
         check_change(self._links, specs, new_links, new_flows, gone_links, gone_flows)
@@ -143,6 +145,15 @@ class Board(ABC, Generic[Shape, Path]):
 
     @abstractmethod
     def _own_counters(self) -> dict[str, Any]: ...
+
+
+def _by_name(what: str, named: Iterable[tuple[str, T]]) -> dict[str, T]:
+    found: dict[str, T] = {}
+    for name, thing in named:
+        if name in found:
+            raise SettingsError(f"one change names the {what} '{name}' twice")
+        found[name] = thing
+    return found
 
 
 def check_change(

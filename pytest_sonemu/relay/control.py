@@ -26,6 +26,7 @@ VERSION = 1
 LENGTH = struct.Struct("!I")
 LONGEST = 16 * 2**20
 _MOST_CONNECTIONS = 32
+_LONGEST_ERROR = 500
 
 
 class Relaying(Protocol):
@@ -126,12 +127,12 @@ class Control:
     def answer(self, message: bytes) -> dict[str, Any]:
         """The reply to one message; never raises for what the message says."""
         try:
-            request = json.loads(message)
+            request = json.loads(message, object_pairs_hook=_distinct, parse_constant=_no_number)
             if not isinstance(request, dict):
                 raise SettingsError("a request is a mapping")
             return {"ok": self._carry_out(request)}
         except (SettingsError, ValueError, RecursionError, OSError) as error:
-            return {"error": f"{error}" or type(error).__name__}
+            return {"error": f"{error}"[:_LONGEST_ERROR] or type(error).__name__}
 
     def _carry_out(self, request: dict[str, Any]) -> dict[str, Any]:
         operation = request.get("op")
@@ -166,6 +167,17 @@ class Control:
             connection.close()
             return
         self.connections.append(Connection(connection))
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
+        raise SettingsError("a mapping names a key twice")
+    return mapping
+
+
+def _no_number(text: str) -> None:
+    raise SettingsError(f"{text} is not a number")
 
 
 def _list(request: dict[str, Any], key: str) -> list[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +18,7 @@ from pytest_sonemu.relay.decisions import key_of, loss_chain, nanoseconds
 from pytest_sonemu.relay.model import Direction, Distribution, FlowSpec, Impairment, LinkSpec
 from pytest_sonemu.relay.packets import PacketSocket
 from pytest_sonemu.relay.shaper import LaneCounters, WayCounters, burst_time, queue_limits
+from pytest_sonemu.relay.shortcuts import Passed, Shortcuts
 
 CORE = Path(__file__).resolve().with_name("libcore.so")
 
@@ -79,6 +80,7 @@ def load(path: Path = CORE) -> ctypes.CDLL:
         ("core_set_egress", None, (pointer, ctypes.c_int32)),
         ("core_set_keys", None, (pointer, words, ctypes.c_uint64, ctypes.c_uint64)),
         ("core_leave_way", None, (pointer,)),
+        ("core_way_idle", ctypes.c_int, (pointer,)),
         ("core_way_counters", ctypes.POINTER(whole), (pointer,)),
         ("core_lane_counters", ctypes.POINTER(whole), (pointer, words)),
         ("core_set_table", ctypes.c_int, (pointer, pointer, pointer, words)),
@@ -99,6 +101,7 @@ class Shape:
     link: str
     direction: Direction
     seed: int
+    nothing: bool
     handle: int
     paths: list[tuple[CorePath, int]] = field(default_factory=list)
     gone: LaneCounters = field(default_factory=LaneCounters)
@@ -109,6 +112,8 @@ class CorePath:
     virtual_link: str
     handle: int
     shapes: list[Shape]
+    egress: int
+    passed: Passed = field(default_factory=Passed)
 
 
 class CoreBoard(Board[Shape, CorePath]):
@@ -116,8 +121,11 @@ class CoreBoard(Board[Shape, CorePath]):
 
     kind = "core"
 
-    def __init__(self, packets: PacketSocket | None = None, path: Path = CORE) -> None:
+    def __init__(
+        self, packets: PacketSocket | None = None, path: Path = CORE, shortcuts: Shortcuts | None = None
+    ) -> None:
         super().__init__()
+        self._shortcuts = shortcuts
         self.library = load(path)
         self._packets = packets
         limits = (ctypes.c_int64 * len(LATENESS))(*LATENESS)
@@ -138,11 +146,11 @@ class CoreBoard(Board[Shape, CorePath]):
     def _new_shape(self, link: LinkSpec, direction: Direction) -> Shape:
         impairment = link.towards(direction)
         handle = self._made(self.library.core_new_shaper(ctypes.byref(settings_of(impairment))))
-        return Shape(link.name, direction, impairment.seed, handle)
+        return Shape(link.name, direction, impairment.seed, impairment.nothing, handle)
 
     def _impair(self, shape: Shape, link: LinkSpec, direction: Direction, now: int) -> None:
         impairment = link.towards(direction)
-        shape.seed = impairment.seed
+        shape.seed, shape.nothing = impairment.seed, impairment.nothing
         for path, hop in shape.paths:
             self._set_keys(path, hop)
         self.library.core_advance(self.core, now)
@@ -154,7 +162,7 @@ class CoreBoard(Board[Shape, CorePath]):
     def _new_path(self, flow: FlowSpec, shapes: list[Shape], egress: int) -> CorePath:
         handles = (ctypes.c_void_p * max(len(shapes), 1))(*(shape.handle for shape in shapes))
         handle = self._made(self.library.core_new_way(egress, handles, len(shapes)))
-        path = CorePath(flow.virtual_link, handle, shapes)
+        path = CorePath(flow.virtual_link, handle, shapes, egress)
         for hop, shape in enumerate(shapes):
             shape.paths.append((path, hop))
             self._set_keys(path, hop)
@@ -168,6 +176,7 @@ class CoreBoard(Board[Shape, CorePath]):
         self.library.core_set_keys(path.handle, hop, ip, other)
 
     def _turn_to(self, path: CorePath, egress: int) -> None:
+        path.egress = egress
         self.library.core_set_egress(path.handle, egress)
 
     def _end_path(self, path: CorePath) -> None:
@@ -182,11 +191,26 @@ class CoreBoard(Board[Shape, CorePath]):
         ways = (ctypes.c_void_p * len(paths))(*(path.handle for path in paths.values()))
         if self.library.core_set_table(self.core, indices, ways, len(paths)) != 0:
             raise MemoryError("no memory left for the relay")
-        if self._packets:
-            self._packets.listen(paths)
+        self.settle(paths)
+
+    def settle(self, paths: Mapping[int, CorePath] | None = None) -> bool:
+        """Have the kernel carry what nothing is done to; False if some of it has frames on their way still,
+        that must not be overtaken. While the loop stands still."""
+        if paths is None:
+            paths = {ingress: path for _, ingress, path in self._flows.values()}
+        if not self._packets or not self._shortcuts:
+            if self._packets:
+                self._packets.listen(paths)
+            return True
+        plain = {at for at, path in paths.items() if all(shape.nothing for shape in path.shapes)}
+        idle = {at for at in plain if self._shortcuts.has(at) or self.library.core_way_idle(paths[at].handle)}
+        self._shortcuts.settle(paths, idle, self._packets.listen)
+        return idle == plain
 
     def _lane(self, path: CorePath, hop: int) -> LaneCounters:
-        return LaneCounters(*self.library.core_lane_counters(path.handle, hop)[: len(_LANE)])
+        counters = LaneCounters(*self.library.core_lane_counters(path.handle, hop)[: len(_LANE)])
+        _add_passed(counters, path.passed)
+        return counters
 
     def _shape_counters(self, shape: Shape) -> dict[str, int]:
         total = LaneCounters()
@@ -195,12 +219,19 @@ class CoreBoard(Board[Shape, CorePath]):
         return {name: getattr(total, name) for name in _LANE}
 
     def _path_counters(self, path: CorePath) -> dict[str, Any]:
-        values: Sequence[int] = self.library.core_way_counters(path.handle)[: len(_WAY)]
+        counters = WayCounters(*self.library.core_way_counters(path.handle)[: len(_WAY)])
+        _add_passed(counters, path.passed)
         hops = [self._lane(path, hop) for hop in range(len(path.shapes))]
         return {
-            **dict(zip(_WAY, values, strict=True)),
+            **{name: getattr(counters, name) for name in _WAY},
+            "kernel": path.passed.packets,
             "hops": [{name: getattr(hop, name) for name in _LANE} for hop in hops],
         }
+
+    def counters(self) -> dict[str, Any]:
+        if self._shortcuts:
+            self._shortcuts.count()
+        return super().counters()
 
     def _own_counters(self) -> dict[str, Any]:
         values = (ctypes.c_int64 * (len(LATENESS) + 5))()
@@ -243,18 +274,39 @@ class CoreBoard(Board[Shape, CorePath]):
         self.library.core_free(self.core)
 
 
+def _add_passed(counters: LaneCounters | WayCounters, passed: Passed) -> None:
+    counters.packets += passed.packets
+    counters.sent_packets += passed.packets
+    counters.bytes += passed.bytes
+    counters.sent_bytes += passed.bytes
+
+
 class CoreEngine(CoreBoard):
     """A core on its packet socket, running on a thread of its own until `close`."""
 
-    def __init__(self, path: Path = CORE) -> None:
-        packets = PacketSocket()
-        super().__init__(packets, path)
+    def __init__(self, path: Path = CORE, *, shortcuts: bool = True) -> None:
+        self.settled = True
+        super().__init__(PacketSocket(), path, Shortcuts() if shortcuts else None)
         self._thread = threading.Thread(target=self.library.core_run, args=(self.core,), name="frames")
         self._thread.start()
+
+    def settle(self, paths: Mapping[int, CorePath] | None = None) -> bool:
+        self.settled = super().settle(paths)
+        return self.settled
+
+    def settle_soon(self) -> None:
+        """What `change` had to leave for later, while frames were on their way."""
+        self._pause()
+        try:
+            self.settle()
+        finally:
+            self._resume()
 
     def close(self) -> None:
         self.library.core_stop(self.core)
         self._thread.join()
         super().close()
+        if self._shortcuts:
+            self._shortcuts.close()
         if self._packets:
             self._packets.close()

@@ -13,14 +13,16 @@ import select
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from pytest_sonemu.relay.control import Control
-from pytest_sonemu.relay.core import CoreEngine
+from pytest_sonemu.relay.core import CORE, CoreEngine
 from pytest_sonemu.relay.engine import Engine
 
 _PR_SET_TIMERSLACK = 29
 _PRIORITY = 10
+_SETTLING = 0.02
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,6 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("listener", type=int, help="descriptor of the listening Unix socket")
     parser.add_argument("--parent", type=int, default=0, help="end when this process, our parent, is gone")
     parser.add_argument("--engine", choices=("auto", "core", "python"), default="auto")
+    parser.add_argument("--core", type=Path, default=CORE, help="another build of the core")
+    parser.add_argument("--no-shortcuts", action="store_true", help="carry also what nothing is done to")
     parser.add_argument("--ordinary", action="store_true", help="no real-time priority")
     options = parser.parse_args(arguments)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -42,23 +46,23 @@ def main(arguments: list[str] | None = None) -> int:
     listener.setblocking(False)
     # Before any thread is started: all of them inherit it.
     realtime = not options.ordinary and take_priority()
-    engine = make_engine(options.engine)
+    engine = make_engine(options.engine, options.core, shortcuts=not options.no_shortcuts)
     try:
         if isinstance(engine, Engine):
             run(engine, Control(engine, realtime), listener, parent)
         else:
-            wait(Control(engine, realtime), listener, parent)
+            wait(engine, Control(engine, realtime), listener, parent)
     finally:
         engine.close()
     return 0
 
 
-def make_engine(wanted: str) -> Engine | CoreEngine:
+def make_engine(wanted: str, core: Path = CORE, *, shortcuts: bool = True) -> Engine | CoreEngine:
     """The core where it was built, unless Python is asked for."""
     if wanted == "python":
         return Engine()
     try:
-        return CoreEngine()
+        return CoreEngine(core, shortcuts=shortcuts)
     except OSError:
         if wanted == "core":
             raise
@@ -91,14 +95,17 @@ def run(engine: Engine, control: Control, listener: socket.socket, parent: int |
             control.serve(readable, writable)
 
 
-def wait(control: Control, listener: socket.socket, parent: int | None = None) -> None:
+def wait(engine: CoreEngine, control: Control, listener: socket.socket, parent: int | None = None) -> None:
     """As `run`, for an engine that has a thread of its own."""
     always: list[Any] = [listener] if parent is None else [listener, parent]
     while not control.stopped:
-        readable, writable, _ = select.select([*always, *control.connections], control.writers(), [])
+        limit = None if engine.settled else _SETTLING
+        readable, writable, _ = select.select([*always, *control.connections], control.writers(), [], limit)
         if parent in readable:
             return
         control.serve(readable, writable)
+        if not engine.settled:
+            engine.settle_soon()
 
 
 if __name__ == "__main__":

@@ -123,6 +123,11 @@ class Impairment:
         return bool(slow or limited or self._single)
 
     @property
+    def nothing(self) -> bool:
+        """Whether frames cross it as if it were not there."""
+        return self.rate is None and not self.delay and not self.drawn
+
+    @property
     def drawn(self) -> bool:
         """Whether anything about a packet is left to chance."""
         return bool(self._single or self.jitter)
@@ -167,6 +172,8 @@ class FlowSpec:
             interface = _name(what, getattr(self, what))
             if len(interface.encode()) > 15 or "/" in interface or any(char.isspace() for char in interface):
                 raise SettingsError(f"{what} '{interface}' cannot be the name of an interface")
+        if self.ingress == self.egress:
+            raise SettingsError(f"virtual link '{self.virtual_link}' leaves by its ingress '{self.egress}'")
         if len(self.hops) > MOST_HOPS:
             raise SettingsError(
                 f"virtual link '{self.virtual_link}': {len(self.hops)} hops; most is {MOST_HOPS}"
@@ -272,9 +279,11 @@ def _name(what: str, value: object) -> str:
 
 
 def _number(what: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise SettingsError(f"{what} {_short(value)} is not a number")
-    return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value  # isfinite cannot say it of 10**400
+    raise SettingsError(f"{what} {_short(value)} is not a number")
 
 
 def _share(what: str, value: object) -> None:

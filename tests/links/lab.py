@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import struct
@@ -17,11 +18,23 @@ from typing import IO, Any, TypeVar
 
 from pytest_sonemu.emulation import namespaces
 from pytest_sonemu.relay.client import RelayClient, relay_argv
+from pytest_sonemu.relay.core import CORE
 from pytest_sonemu.relay.model import FlowSpec, LinkSpec
 
 T = TypeVar("T")
 _SO_TIMESTAMPNS, _SO_RCVBUFFORCE = 35, 33
+_SIOCGIFFLAGS, _IFF_RUNNING = 0x8913, 0x40
 SYSCTLS = (("net.ipv6.conf.all.disable_ipv6", "1"), ("net.ipv6.conf.default.disable_ipv6", "1"))
+
+
+def core_path() -> Path:
+    """The core to be tested: the one that was built, or the one with sanitizers of `test_sanitized.py`."""
+    return Path(os.environ.get("SONEMU_TEST_CORE", CORE))
+
+
+def examples(count: int) -> int:
+    """How many examples hypothesis tries: fewer where a sanitizer makes each of them slow."""
+    return count // 4 if "SONEMU_TEST_CORE" in os.environ else count
 
 
 class Site:
@@ -81,6 +94,9 @@ class Lab:
         namespaces.run_inside(self.fabric, ["ip", "-batch", "-"], batch)
         batch = f"link set lo up\nlink set eth mtu 1500 up\naddr add {address}/24 dev eth\n"
         namespaces.run_inside(site.namespace, ["ip", "-batch", "-"], batch)
+        # Until the kernel has heard of its carrier, an end drops what is sent by it and says nothing.
+        until(lambda: site.inside(lambda: operating("eth")), "its carrier is known")
+        until(lambda: namespaces.inside(self.fabric, lambda: operating(name)), "its carrier is known")
         self.sites[name] = site
         return site
 
@@ -93,13 +109,15 @@ class Lab:
             batch += f"action mirred egress redirect dev {other.name}\n"
         namespaces.run_inside(self.fabric, ["tc", "-batch", "-"], batch)
 
-    def start_relay(self, *more: str) -> RelayClient:
+    def start_relay(self, *more: str, shortcuts: bool = False) -> RelayClient:
+        """By default one that carries every frame itself."""
         path = self.folder / "relay"
         log: IO[bytes] = self.stack.enter_context((self.folder / "log").open("wb"))
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(str(path))
             listener.listen()
-            argv = [*relay_argv(listener.fileno(), parent=os.getpid()), *more]
+            argv = [*relay_argv(listener.fileno(), parent=os.getpid()), *more, "--core", str(core_path())]
+            argv += [] if shortcuts else ["--no-shortcuts"]
             descriptors = (listener.fileno(),)
             self.relay = namespaces.inside(
                 self.fabric,
@@ -126,6 +144,13 @@ def flows(a: Site, b: Site, *links: LinkSpec, name: str = "vl") -> list[FlowSpec
         FlowSpec(name, a.name, tuple((link, "a->b") for link in names), b.name),
         FlowSpec(name, b.name, tuple((link, "b->a") for link in reversed(names)), a.name),
     ]
+
+
+def operating(interface: str) -> bool:
+    """Whether an interface of the namespace we are in is up with all that belongs to it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        answer = fcntl.ioctl(asking, _SIOCGIFFLAGS, struct.pack("16sh14x", interface.encode(), 0))
+    return bool(struct.unpack_from("=H", answer, 16)[0] & _IFF_RUNNING)
 
 
 def end(process: subprocess.Popen[Any]) -> None:

@@ -12,6 +12,7 @@ from pytest_sonemu.relay import offload
 from pytest_sonemu.relay.core import CORE, CoreBoard
 from pytest_sonemu.relay.model import Bursts, FlowSpec, Impairment, LinkSpec
 from pytest_sonemu.relay.shaper import Agenda, Frame, Shaper, Way
+from tests.links.lab import core_path, examples
 from tests.links.test_offload import cases, super_frame
 
 pytestmark = pytest.mark.skipif(not CORE.exists(), reason="the core was not built: make core")
@@ -86,7 +87,7 @@ class Core(CoreBoard):
     """The core, told of links and flows without interfaces."""
 
     def __init__(self, hops: list[Impairment], flows: int) -> None:
-        super().__init__()
+        super().__init__(path=core_path())
         links = [LinkSpec(f"l{hop}", impairment) for hop, impairment in enumerate(hops)]
         for link in links:
             self._put_link(link, 0)
@@ -130,7 +131,9 @@ steps = st.lists(
 
 
 @settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(400),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(st.lists(impairments, max_size=3), steps, st.none() | st.tuples(st.integers(0, 40), impairments))
 def test_the_core_does_what_python_does(

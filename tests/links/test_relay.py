@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -224,10 +225,22 @@ def test_udp_is_held_to_the_rate(lab: Lab, rate: int) -> None:
     size = 1000 if rate < 10**7 else 1400
     count = int(1.5 * rate / 8 / (size + 42))
     arrivals = train(a, b, count, 1 / count, size=size, settle=1.0)
-    span = arrivals[-1].at - arrivals[0].at
-    measured = (len(arrivals) - 1) * (size + 42) * 8 / span
-    assert 0.95 * rate < measured < 1.01 * rate
+    # By the median of ten parts: a machine that stands still for a moment spoils one or two of them.
+    part = len(arrivals) // 10
+    edges = [arrivals[number * part].at for number in range(11) if number * part < len(arrivals)]
+    measured = quantile([part * (size + 42) * 8 / (then - since) for since, then in pairwise(edges)], 0.5)
+    assert 0.9 * rate < measured < 1.03 * rate
     assert lab.client.counters()["links"]["l"]["a->b"]["overflowed"] > 0
+
+
+def test_super_frames_wait_whole(lab: Lab) -> None:
+    """Of a link that delays and does nothing to single frames; not a byte is another's afterwards."""
+    a, b = lab.pair()
+    lab.join(a, b, link(delay=0.002))
+    tcp(a, b, 6_000_000)
+    until(lambda: lab.client.counters()["held"] == 0, "all frames have left")
+    flow = lab.client.counters()["flows"]["a1"]
+    assert flow["bytes"] == flow["sent_bytes"] > 6_000_000
 
 
 def test_duplicates_and_corruption(lab: Lab) -> None:
@@ -248,6 +261,7 @@ def test_an_impairment_comes_and_goes_while_running(lab: Lab) -> None:
     a, b = lab.pair()
     lab.join(a, b, link())
     with noise(a, b):
+        until(lambda: lab.client.counters()["flows"]["a1"]["packets"] > 5, "frames come")
         for number in range(20):
             lab.client.change([link(delay=0.002 * (number % 3), rate=10**8 if number % 2 else None)])
             time.sleep(0.02)

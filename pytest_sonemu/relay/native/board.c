@@ -14,10 +14,19 @@ PUBLIC struct core *core_new(int packets, int64_t most_held, const int64_t *limi
     core->packets = packets;
     core->most_held = most_held;
     memcpy(core->limits, limits, sizeof core->limits);
-    core->slots = malloc(BATCH * sizeof *core->slots);
     core->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (!core->slots || core->wake < 0) {
-        free(core->slots);
+    for (unsigned place = 0; core->wake >= 0 && place < BATCH; place++) {
+        uint8_t *slot = malloc(SLOT);
+        if (slot) {
+            set_slot(core, place, slot);
+        } else {
+            close(core->wake);
+            core->wake = -1;
+        }
+    }
+    if (core->wake < 0) {
+        for (unsigned place = 0; place < BATCH; place++)
+            free(core->slots[place]);
         free(core);
         return NULL;
     }
@@ -77,6 +86,9 @@ PUBLIC void core_set_keys(struct way *way, uint32_t hop, uint64_t ip, uint64_t o
 }
 
 PUBLIC void core_leave_way(struct way *way) { leave_way(way); }
+
+/* Whether no frame is on it. */
+PUBLIC int core_way_idle(const struct way *way) { return way->users == 1; }
 
 PUBLIC const struct way_counters *core_way_counters(const struct way *way) { return &way->counters; }
 
@@ -159,7 +171,8 @@ PUBLIC void core_free(struct core *core) {
     pthread_mutex_destroy(&core->big);
     free(core->indices);
     free(core->ways);
-    free(core->slots);
+    for (unsigned place = 0; place < BATCH; place++)
+        free(core->slots[place]);
     free(core->agenda);
     free(core);
 }

@@ -24,9 +24,11 @@
 #define VNET 10 /* the vnet header before each frame */
 #define ETHERNET 14
 #define HEADROOM 16 /* for a VLAN tag that is put back */
+#define NO_PLACE 255 /* above all places of a batch */
 #define LARGEST (VNET + 65536 + ETHERNET + 8)
 #define SLOT (HEADROOM + ((LARGEST + 63) / 64) * 64)
 #define SMALL 2048
+#define MOST_FREE_SLOTS 256
 #define QUANTUM 1514
 #define MOST_HOPS 32
 #define CONTROL 128
@@ -62,7 +64,9 @@ struct frame {
     int64_t arrived, jitter, due, hold, after;
     uint32_t length, size, segments;
     uint8_t kind, hop;
+    uint8_t place;   /* of the slot that `data` lies in, while it is not the frame's own */
     bool own, small; /* whether `data` is the frame's own, and from the pool */
+    uint8_t *slot;   /* the whole slot, where the frame has taken it along */
 };
 
 struct stream {
@@ -105,10 +109,6 @@ struct entry {
     struct lane *lane;
 };
 
-struct slot {
-    uint8_t bytes[SLOT];
-};
-
 #define BUCKETS 18
 
 struct core {
@@ -127,7 +127,9 @@ struct core {
     int32_t *indices;
     struct way **ways;
     size_t table; /* a power of two */
-    struct slot *slots;
+    uint8_t *slots[BATCH];
+    uint8_t *free_slots;
+    unsigned free_slot_count;
     struct mmsghdr messages[BATCH];
     struct iovec vectors[BATCH];
     struct sockaddr_ll addresses[BATCH];
@@ -146,6 +148,8 @@ void drop_frame(struct core *core, struct frame *frame);
 void lose(struct core *core, struct frame *frame); /* drop_frame, and nothing of it is held any more */
 void leave_shaper(struct shaper *shaper);
 void leave_way(struct way *way);
+uint8_t *get_slot(struct core *core);
+void set_slot(struct core *core, unsigned place, uint8_t *slot);
 void free_pools(struct core *core);
 
 /* agenda.c */
@@ -181,6 +185,7 @@ void set_up(struct core *core);
 bool receive(struct core *core); /* whether there may be more to be read at once */
 void flush(struct core *core);
 void take_in(
-    struct core *core, struct way *way, uint8_t *data, uint32_t length, unsigned tag_type, unsigned tag, int64_t now);
+    struct core *core, struct way *way, uint8_t *data, uint32_t length, unsigned tag_type, unsigned tag, unsigned place,
+    int64_t now);
 
 #endif

@@ -15,7 +15,7 @@ PUBLIC void core_feed(
     if (!copy)
         return;
     memcpy(copy + HEADROOM, data, length);
-    take_in(core, way, copy + HEADROOM, length, tag_type, tag, now);
+    take_in(core, way, copy + HEADROOM, length, tag_type, tag, NO_PLACE, now);
     for (struct frame *frame = core->out; frame; frame = frame->next)
         keep(core, frame);
     free(copy);

@@ -28,6 +28,30 @@ static void put_small(struct core *core, uint8_t *data) {
     core->free_small = data;
 }
 
+uint8_t *get_slot(struct core *core) {
+    uint8_t *slot = core->free_slots;
+    if (!slot)
+        return malloc(SLOT);
+    memcpy(&core->free_slots, slot, sizeof(uint8_t *));
+    core->free_slot_count--;
+    return slot;
+}
+
+static void put_slot(struct core *core, uint8_t *slot) {
+    if (!POOLED || core->free_slot_count == MOST_FREE_SLOTS) {
+        free(slot);
+        return;
+    }
+    memcpy(slot, &core->free_slots, sizeof(uint8_t *));
+    core->free_slots = slot;
+    core->free_slot_count++;
+}
+
+void set_slot(struct core *core, unsigned place, uint8_t *slot) {
+    core->slots[place] = slot;
+    core->vectors[place] = (struct iovec){slot + HEADROOM, LARGEST};
+}
+
 void leave_shaper(struct shaper *shaper) {
     if (--shaper->users == 0)
         free(shaper);
@@ -54,7 +78,9 @@ struct frame *new_frame(struct core *core, struct way *way) {
 }
 
 void drop_frame(struct core *core, struct frame *frame) {
-    if (frame->own && frame->small)
+    if (frame->slot)
+        put_slot(core, frame->slot);
+    else if (frame->own && frame->small)
         put_small(core, frame->data);
     else if (frame->own)
         free(frame->data);
@@ -88,6 +114,16 @@ bool keep(struct core *core, struct frame *frame) {
     if (frame->own)
         return true;
     bool small = frame->length <= SMALL;
+    /* A long frame takes its slot along: that is less work than to copy it. */
+    if (frame->length > SLOT / 2 && frame->place != NO_PLACE) {
+        uint8_t *fresh = get_slot(core);
+        if (!fresh)
+            return false;
+        frame->slot = core->slots[frame->place];
+        frame->own = true;
+        set_slot(core, frame->place, fresh);
+        return true;
+    }
     uint8_t *data = small ? get_small(core) : malloc(frame->length);
     if (!data)
         return false;
@@ -108,6 +144,11 @@ void free_pools(struct core *core) {
         struct frame *frame = core->free_frames;
         core->free_frames = frame->next;
         free(frame);
+    }
+    while (core->free_slots) {
+        uint8_t *slot = core->free_slots;
+        memcpy(&core->free_slots, slot, sizeof(uint8_t *));
+        free(slot);
     }
     while (core->free_small) {
         uint8_t *data = core->free_small;

@@ -72,7 +72,6 @@ static struct way *find(const struct core *core, int32_t index) {
 
 void set_up(struct core *core) {
     for (unsigned place = 0; place < BATCH; place++) {
-        core->vectors[place] = (struct iovec){core->slots[place].bytes + HEADROOM, LARGEST};
         core->messages[place] = (struct mmsghdr){
             .msg_hdr = {.msg_name = &core->addresses[place], .msg_namelen = sizeof core->addresses[place],
                         .msg_iov = &core->vectors[place], .msg_iovlen = 1,
@@ -82,7 +81,8 @@ void set_up(struct core *core) {
 
 /* `data` has HEADROOM bytes before it that may be used, and stays as it is until the next flush. */
 void take_in(
-    struct core *core, struct way *way, uint8_t *data, uint32_t length, unsigned tag_type, unsigned tag, int64_t now) {
+    struct core *core, struct way *way, uint8_t *data, uint32_t length, unsigned tag_type, unsigned tag, unsigned place,
+    int64_t now) {
     uint32_t segments, size;
     bool by_frame = false;
 
@@ -113,6 +113,7 @@ void take_in(
     frame->size = size;
     frame->segments = segments;
     frame->kind = kind;
+    frame->place = (uint8_t)place;
     start(core, frame, now);
 }
 
@@ -156,7 +157,8 @@ bool receive(struct core *core) {
             at = core->last_arrival < now ? core->last_arrival : now;
         core->last_arrival = at;
         run(core, at);
-        take_in(core, way, core->slots[place].bytes + HEADROOM, messages[place].msg_len, tag_type, tag, at);
+        take_in(
+            core, way, core->slots[place] + HEADROOM, messages[place].msg_len, tag_type, tag, (unsigned)place, at);
     }
     core->read += count;
     return count == BATCH;
