@@ -209,7 +209,7 @@ def compare(ways: Sequence[Way], rounds: int) -> list[Row]:
 
 def bypass_cost(rounds: int) -> list[dict[str, Any]]:
     """What passing the packet taps costs the relay: PACKET_QDISC_BYPASS set from outside, turn by turn."""
-    from benchmarks.relay import flood, goodput
+    from benchmarks.traffic import flood, goodput
 
     streams: dict[bool, list[float]] = {False: [], True: []}
     packets: dict[bool, list[float]] = {False: [], True: []}

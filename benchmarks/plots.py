@@ -84,7 +84,7 @@ def _line(x1: float, y1: float, x2: float, y2: float) -> str:
 def delay_points(rows: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
     points = []
     for row in rows:
-        if row["what"].startswith("delay"):
+        if row["what"].startswith("delay,"):
             asked = float(row["asked"].split()[0])
             points += [(asked, float(value)) for value in re.findall(r"p\d+ ([\d.]+)", row["measured"])]
     return points
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("links", type=Path)
     parser.add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
-    relay = json.loads(options.relay.read_text())
+    relay = [row for part in json.loads(options.relay.read_text()).values() for row in part]
     figures = json.loads(options.links.read_text())
     options.folder.mkdir(exist_ok=True)
     plots = {}
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rates = [
         (f"{row['what']} {row['asked']}", float(row["measured"].rstrip("%")), row["measured"])
         for row in relay
-        if row["what"].startswith(("TCP goodput", "UDP at"))
+        if row["what"].startswith(("TCP goodput", "UDP at")) and re.fullmatch(r"[\d.]+%", row["measured"])
     ]
     if rates:
         plots["rates"] = bars("Measured rate in % of the rate asked for", rates, 100.0)

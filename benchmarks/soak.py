@@ -1,6 +1,6 @@
 """A shaped, loaded bed for minutes: does a process of ours grow? `python -m benchmarks.soak [--minutes 30]`.
 
-A line a minute: memory (RSS) and descriptors of the keeper, the relay, the holds and this process. At the end
+A line a minute: memory (RSS), descriptors and threads of the keeper, the relay and this process. At the end
 what each has gained since the first minute, and 1 as exit status if that is more than the bounds.
 """
 
@@ -48,6 +48,7 @@ class Sample:
     pid: int
     kilobytes: int
     descriptors: int
+    threads: int
 
 
 def family(bed: TestBed) -> dict[int, str]:
@@ -68,9 +69,10 @@ def measure(bed: TestBed, minute: float) -> list[Sample]:
     for pid, name in family(bed).items():
         with suppress(OSError):
             status = Path(f"/proc/{pid}/status").read_text()
-            resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+            values = dict(line.split(":", 1) for line in status.splitlines())
+            resident, threads = (int(values[name].split()[0]) for name in ("VmRSS", "Threads"))
             count = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-            samples.append(Sample(round(minute, 2), name, pid, resident, count))
+            samples.append(Sample(round(minute, 2), name, pid, resident, count, threads))
     return samples
 
 
@@ -126,14 +128,15 @@ def soak(minutes: float) -> Iterator[list[Sample]]:
         print(f"{rounds} rounds of work; {bed.link('p1', 'p2').stats()!r}; notes: {list(bed.notes)}")
 
 
-def growth(samples: Sequence[Sample]) -> list[tuple[str, int, int]]:
-    """By process: kilobytes and descriptors gained since the first minute."""
+def growth(samples: Sequence[Sample]) -> list[tuple[str, int, int, int]]:
+    """By process: kilobytes, descriptors and threads gained since the first minute."""
     gained = []
     for pid in dict.fromkeys(sample.pid for sample in samples):
         mine = [sample for sample in samples if sample.pid == pid]
         settled = [sample for sample in mine if sample.minute >= 1] or mine
         first, final = settled[0], settled[-1]
-        gained.append((first.name, final.kilobytes - first.kilobytes, final.descriptors - first.descriptors))
+        kilobytes, descriptors = final.kilobytes - first.kilobytes, final.descriptors - first.descriptors
+        gained.append((first.name, kilobytes, descriptors, final.threads - first.threads))
     return gained
 
 
@@ -147,14 +150,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     samples: list[Sample] = []
     for now in soak(options.minutes):
         samples += now
-        parts = [f"{each.name} {each.kilobytes / 1024:.1f} MB {each.descriptors} fds" for each in now]
+        parts = [
+            f"{each.name} {each.kilobytes / 1024:.1f} MB {each.descriptors} fds {each.threads} threads"
+            for each in now
+        ]
         print(f"{now[0].minute:6.1f} min  {'; '.join(parts)}", flush=True)
     gained = growth(samples)
-    for name, kilobytes, descriptors in gained:
-        print(f"{name}: {kilobytes:+d} KB, {descriptors:+d} descriptors since the first minute")
+    for name, kilobytes, descriptors, threads in gained:
+        more = f"{kilobytes:+d} KB, {descriptors:+d} descriptors, {threads:+d} threads"
+        print(f"{name}: {more} since the first minute")
     if options.json:
         options.json.write_text(json.dumps([asdict(sample) for sample in samples], indent=1) + "\n")
-    return int(any(kb > MOST_KILOBYTES or fds > MOST_DESCRIPTORS for _, kb, fds in gained))
+    return int(
+        any(
+            kilobytes > MOST_KILOBYTES or max(descriptors, threads) > MOST_DESCRIPTORS
+            for _, kilobytes, descriptors, threads in gained
+        )
+    )
 
 
 if __name__ == "__main__":
