@@ -9,7 +9,7 @@ from typing import Any
 from pytest_sonemu import units
 from pytest_sonemu.errors import SettingsError, did_you_mean
 from pytest_sonemu.relay.model import Bursts, Impairment
-from pytest_sonemu.topology.model import Cable, Topology
+from pytest_sonemu.topology.model import Cable, PopLink, Topology
 
 
 def _bursts(value: object) -> Bursts:
@@ -89,14 +89,23 @@ def parse_access(value: Mapping[str, Any]) -> Access:
 def topology_access(topology: Topology, endpoint: str) -> dict[str, Access]:
     """What a topology says of the cables of an endpoint, by connection point."""
     return {
-        link.interface: Access(_impairment(link.sent), _impairment(link.given))
+        link.interface: Access(impairment_of(link.sent), impairment_of(link.given))
         for link in topology.access
         if link.endpoint == endpoint
     }
 
 
-def _impairment(cable: Cable) -> Impairment:
-    return Impairment(rate=cable.rate, delay=cable.delay or 0.0, loss=cable.loss or 0.0)
+def impairment_of(link: Cable | PopLink) -> Impairment:
+    """What a link of the topology does to the frames of each of its directions."""
+    return Impairment(
+        rate=link.rate,
+        delay=link.delay or 0.0,
+        jitter=link.jitter or 0.0,
+        loss=link.loss or 0.0,
+        duplicate=link.duplicate or 0.0,
+        reorder=link.reorder or 0.0,
+        corrupt=link.corrupt or 0.0,
+    )
 
 
 def impairment_names() -> Iterable[str]:

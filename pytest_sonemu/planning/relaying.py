@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pytest_sonemu.planning.batches import Batch, bridge_port, fabric_pair
+from pytest_sonemu.planning.impairments import impairment_of
 from pytest_sonemu.planning.plan import Bridge, DeploymentPlan, LinkEnd, LinkPlan
 from pytest_sonemu.relay.model import Direction, FlowSpec, Impairment, LinkSpec, derive_seed
 from pytest_sonemu.topology.model import PopLink, Topology
@@ -67,9 +68,7 @@ def topology_links(topology: Topology, seed: int) -> dict[str, LinkSpec]:
     """The shaped PoP links of a topology, by name; the seed of each comes from the run's and its name."""
     return {
         link.name: seeded(
-            LinkSpec(
-                link.name, *(Impairment(rate=link.rate, delay=link.delay or 0.0, loss=link.loss or 0.0),) * 2
-            ),
+            LinkSpec(link.name, *(impairment_of(link),) * 2),
             seed,
         )
         for link in topology.links

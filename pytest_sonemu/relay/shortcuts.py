@@ -32,6 +32,7 @@ class Shortcuts:
     _redirects: Redirects = field(default_factory=Redirects)
     _there: dict[int, tuple[Carried, int]] = field(default_factory=dict)
     _known: set[int] = field(default_factory=set)
+    _heard: set[int] | None = None
     _refused: bool = False
 
     def settle(
@@ -54,7 +55,10 @@ class Shortcuts:
                 self._end(ingress)
                 over.remove(ingress)
             self._begin(ingress, flows[ingress])
-        listen(flows.keys() - (self._there.keys() - over))
+        heard = flows.keys() - (self._there.keys() - over)
+        if heard != self._heard:
+            listen(heard)
+            self._heard = heard
         for ingress in over:
             self._end(ingress)
 

@@ -20,7 +20,8 @@ class PoP:
 
 @dataclass(frozen=True, slots=True)
 class PopLink:
-    """A link between two PoPs: `delay` one way in seconds, `rate` in bit/s, `loss` a share, `mtu` bytes."""
+    """A link between two PoPs: `delay` one way and `jitter` in seconds, `rate` in bit/s, `mtu` in bytes, all
+    others shares of the frames."""
 
     a: str
     b: str
@@ -28,6 +29,10 @@ class PopLink:
     rate: int | None = None
     loss: float | None = None
     mtu: int | None = None
+    jitter: float | None = None
+    duplicate: float | None = None
+    reorder: float | None = None
+    corrupt: float | None = None
 
     @property
     def name(self) -> str:
@@ -36,7 +41,15 @@ class PopLink:
     @property
     def shaped(self) -> bool:
         """Whether frames on this link are held back or lost, so that it cannot be direct."""
-        return bool(self.delay or self.rate or self.loss)
+        return bool(
+            self.delay
+            or self.rate
+            or self.loss
+            or self.jitter
+            or self.duplicate
+            or self.reorder
+            or self.corrupt
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +72,15 @@ class SapSite:
 
 @dataclass(frozen=True, slots=True)
 class Cable:
-    """One direction of an interface's cable: `delay` in seconds, `rate` in bit/s, `loss` a share."""
+    """One direction of an interface's cable, as of a `PopLink`."""
 
     delay: float | None = None
     rate: int | None = None
     loss: float | None = None
+    jitter: float | None = None
+    duplicate: float | None = None
+    reorder: float | None = None
+    corrupt: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

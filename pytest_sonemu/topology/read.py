@@ -7,6 +7,7 @@
     links:
       - [pop1, pop2]
       - {between: [pop2, pop3], delay: 10ms, rate: 100Mbit, loss: 1%, mtu: 9000}
+        # and jitter, duplicate, reorder, corrupt
     hosts:
       h1: pop1
     saps:
@@ -290,7 +291,8 @@ class _Reader:
         return {
             "delay": section.quantity("delay", seconds),
             "rate": rate,
-            "loss": section.quantity("loss", share),
+            "jitter": section.quantity("jitter", seconds),
+            **{key: section.quantity(key, share) for key in ("loss", "duplicate", "reorder", "corrupt")},
         }
 
     def _site(self, node: Node, what: str, known: Collection[str]) -> tuple[str | None, Section | None]:

@@ -35,6 +35,22 @@ RATE = quantity(
     "|[kKmMgGtT]?([bB][iI][tT]|[bB][pP][sS])", "10Mbit, 1Gbit", "In bit/s, or with a unit: 10Mbit."
 )
 LOSS = quantity("|%", "1%, 0.01", "The share of packets lost: 1%, or 0.01.")
+JITTER = quantity("|s|ms|us|µs|ns|m|min|h", "5ms", "How far delays differ to either side: 5ms.")
+
+
+def _share(what: str) -> Shape:
+    return quantity("|%", "1%, 0.01", f"The share of packets {what}: 1%, or 0.01.")
+
+
+CABLE_FIELDS: dict[str, Shape] = {
+    "delay": DELAY,
+    "rate": RATE,
+    "loss": LOSS,
+    "jitter": JITTER,
+    "duplicate": _share("that come twice"),
+    "reorder": _share("that come late, behind others"),
+    "corrupt": _share("of which a bit is flipped"),
+}
 
 POP_FIELDS: dict[str, Shape] = {
     "cpu": Either(
@@ -46,12 +62,9 @@ POP_FIELDS: dict[str, Shape] = {
 }
 LINK_FIELDS: dict[str, Shape] = {
     "between": Items(NAME, least=2, most=2, description="The two PoPs."),
-    "delay": DELAY,
-    "rate": RATE,
-    "loss": LOSS,
+    **CABLE_FIELDS,
     "mtu": Number(least=MTU[0], most=MTU[1], whole=True, description="Bytes of an IP packet."),
 }
-CABLE_FIELDS: dict[str, Shape] = {"delay": DELAY, "rate": RATE, "loss": LOSS}
 ACCESS_FIELDS: dict[str, Shape] = {
     **CABLE_FIELDS,
     "out": Table(CABLE_FIELDS, called="what the endpoint sends"),

@@ -26,6 +26,7 @@ from pytest_sonemu.planning.impairments import Access
 from pytest_sonemu.planning.make import make_hosts_plan
 from pytest_sonemu.planning.plan import Allocations, ContainerPlan, DeploymentPlan, ImageChoice
 from pytest_sonemu.planning.realisation import realisation_of
+from pytest_sonemu.planning.relaying import topology_links
 from pytest_sonemu.planning.ways import Ways
 from pytest_sonemu.relay.model import Impairment
 from pytest_sonemu.topology.model import AccessLink, Cable, Host, PoP, PopLink, SapSite, Topology
@@ -274,6 +275,15 @@ def test_links_over_a_shaped_pop_link_are_relayed_and_the_others_direct() -> Non
     assert {one.realisation for one in made.links} == {"direct"}  # nothing crosses it
     made = plan(snort_service(), slow, saps={"mgmt": {"pop": "pop2"}})
     assert link(made, "mgmt").realisation == "relayed"
+
+
+def test_a_pop_link_of_the_topology_is_impaired_as_it_says() -> None:
+    jittery = PopLink("pop1", "pop2", jitter=0.001, duplicate=0.01, reorder=0.02, corrupt=0.03)
+    assert jittery.shaped
+    (link,) = topology_links(replace(TWO_POPS, links=(jittery, PopLink("pop2", "pop3"))), 1).values()
+    expected = Impairment(jitter=0.001, duplicate=0.01, reorder=0.02, corrupt=0.03)
+    assert replace(link.forward, seed=0) == replace(link.backward, seed=0) == expected
+    assert link.forward.seed != link.backward.seed
 
 
 def test_cables_of_the_topology_and_of_the_options() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sonemu.descriptors.findings import Findings
@@ -19,7 +19,7 @@ pops:
   "no": {cpu: 0.5}
 links:
   - [pop1, pop2]
-  - {between: [pop2, no], delay: 10ms, rate: 100Mbit, loss: 1%, mtu: 9000}
+  - {between: [pop2, no], delay: 10ms, rate: 100Mbit, loss: 1%, mtu: 9000, jitter: 1ms}
 hosts:
   h1: pop1
   h2: {pop: pop2}
@@ -27,7 +27,7 @@ saps:
   input: {pop: pop1, image: "web:dev", uplink: nat}
   output:
 access:
-  "fw:input": {rate: 10Mbit, delay: 5ms, in: {rate: 100Mbit}, out: {loss: 1%}}
+  "fw:input": {rate: 10Mbit, delay: 5ms, in: {rate: 100Mbit}, out: {loss: 1%, corrupt: 2%}}
 images:
   "sonatanfv/*": sonemu/vnf-base
 fabric: openvswitch
@@ -55,11 +55,15 @@ def test_everything_a_topology_can_say(tmp_path: Path) -> None:
         pops=(PoP("pop1", 2.0, 4 * 1024**3), PoP("pop2"), PoP("no", 0.5)),
         links=(
             PopLink("pop1", "pop2"),
-            PopLink("pop2", "no", delay=0.01, rate=100_000_000, loss=0.01, mtu=9000),
+            PopLink("pop2", "no", delay=0.01, rate=100_000_000, loss=0.01, mtu=9000, jitter=0.001),
         ),
         hosts=(Host("h1", "pop1"), Host("h2", "pop2")),
         saps=(SapSite("input", "pop1", "web:dev", "nat"), SapSite("output")),
-        access=(AccessLink("fw", "input", Cable(0.005, 10_000_000, 0.01), Cable(0.005, 100_000_000)),),
+        access=(
+            AccessLink(
+                "fw", "input", Cable(0.005, 10_000_000, 0.01, corrupt=0.02), Cable(0.005, 100_000_000)
+            ),
+        ),
         images={"sonatanfv/*": "sonemu/vnf-base"},
         fabric="openvswitch",
         name="lab",
@@ -173,6 +177,7 @@ _value = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("pops links hosts saps access images fabric name".split()), _value))
 def test_no_topology_makes_a_traceback(data: dict[str, object]) -> None:
     import yaml
