@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ pytest.register_assert_rewrite("tests.support.gatekeeper_contract", "tests.suppo
 
 ORDER = ("pure", "links", "one_container", "many")
 HERE = Path(__file__).parent
+
+
+def pytest_configure() -> None:
+    """Be as at a terminal: what a shell runs in the background ignores Ctrl-C, and so do its children."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.hookimpl(trylast=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 2_000_000
 MAX_NODES = 200_000
 MAX_DEPTH = 64
+TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 Path: TypeAlias = "tuple[str | int, ...]"
@@ -132,6 +133,9 @@ def load(
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
+        if "nesting depth" in str(error.problem):  # newer parsers have a limit of their own, and look ahead
+            findings.error(refuse or rule, TOO_DEEP, where)
+            return None
         context = f" {error.context}" if error.context else ""
         findings.error(rule, f"not YAML: {error.problem or 'cannot be read'}{context}", where)
     except yaml.YAMLError as error:
@@ -210,7 +214,7 @@ class _Reader:
             node = Node(self._scalar(event), event.value, self._file, mark.line + 1, mark.column + 1)
         else:
             if depth >= MAX_DEPTH:
-                raise _RefusedError(f"nested deeper than {MAX_DEPTH} levels", mark)
+                raise _RefusedError(TOO_DEEP, mark)
             if event.tag not in _COLLECTION_TAGS:
                 raise _RefusedError(f"tag '{event.tag}' is not allowed: descriptors are plain data", mark)
             node = Node(None, "", self._file, mark.line + 1, mark.column + 1)
