@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_sonemu.handles.testbed import TestBed
     from pytest_sonemu.sharing.session import Sharing
 
-_OPTIONS = ("sonemu_set", "sonemu_keep", "sonemu_missing", "sonemu_scope", "sonemu_artifacts")
+_OPTIONS = ("sonemu_set", "sonemu_keep", "sonemu_missing", "sonemu_scope", "sonemu_artifacts", "sonemu_pcap")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -78,6 +78,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write logs, plan, picture and transcript of a test: never, on-failure (default), always",
     )
     group.addoption(
+        "--sonemu-pcap",
+        metavar="WHEN",
+        help="add what was put on each link to the artifacts: on-failure (default, with these), never",
+    )
+    group.addoption(
         "--sonemu-artifacts-dir",
         metavar="FOLDER",
         help="where to (default: sonemu-artifacts in the rootdir)",
@@ -90,6 +95,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addini("sonemu_attach", "as --sonemu-attach", default="")
     parser.addini("sonemu_artifacts", "as --sonemu-artifacts", default="")
+    parser.addini("sonemu_pcap", "as --sonemu-pcap", default="")
     parser.addini("sonemu_artifacts_dir", "as --sonemu-artifacts-dir", default="")
     parser.addini(
         "sonemu_set", "settings, one KEY=VALUE a line, below all marks", type="linelist", default=[]

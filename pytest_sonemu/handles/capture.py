@@ -17,8 +17,9 @@ from pytest_sonemu.handles.fence import let_pass
 from pytest_sonemu.handles.netlink import read_links, route_socket
 from pytest_sonemu.handles.packets import CapturedPacket, RawFrame
 from pytest_sonemu.handles.pcap import Record, write_pcap
-from pytest_sonemu.handles.recorder import Recorder, frames_of
+from pytest_sonemu.handles.recorder import Recorder
 from pytest_sonemu.handles.results import Direction, one_line
+from pytest_sonemu.handles.ring import frames_of
 from pytest_sonemu.handles.sightings import label
 from pytest_sonemu.handles.targets import find_spot
 from pytest_sonemu.handles.wire import wire_frames, with_tag

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from docker import DockerClient as DockerObjects
 
     from pytest_sonemu.emulation.docker_api import DockerClient
+    from pytest_sonemu.handles.black_box import BlackBox
     from pytest_sonemu.handles.flow_task import Generator
     from pytest_sonemu.handles.observer import Observer
     from pytest_sonemu.handles.recorder import Recorders
@@ -40,6 +41,7 @@ class BedCore:
         self._docker: DockerClient | None = None
         self._observer: Observer | None = None
         self._recorders: Recorders | None = None
+        self.black_box: BlackBox | None = None
         self.files = OwnFiles()
         self.journal = Journal()
         self.docker_version: str | None = None
@@ -85,6 +87,14 @@ class BedCore:
             if self._recorders is None:
                 self._recorders = Recorders(self.client)
             return self._recorders
+
+    def record(self) -> None:
+        """Record from now on what is put on the links of the bed, for the report of a failure."""
+        from pytest_sonemu.handles.black_box import BlackBox
+
+        with self._lock:
+            if self.black_box is None:
+                self.black_box = BlackBox(self.client)
 
     def add(self, instance: InstanceCore) -> None:
         with self._lock:
@@ -159,7 +169,10 @@ class BedCore:
         with self._lock:
             observer, self._observer = self._observer, None
             recorders, self._recorders = self._recorders, None
+            black_box, self.black_box = self.black_box, None
             docker, self._docker = self._docker, None
+        if black_box is not None:
+            black_box.close()
         if recorders is not None:
             recorders.close()
         if observer is not None:

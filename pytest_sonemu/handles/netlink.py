@@ -19,7 +19,7 @@ from pytest_sonemu.handles.results import InterfaceStats
 from pytest_sonemu.planning.plan import Address, Interface, Network
 
 NETLINK_ROUTE = 0
-_RTM_GETLINK, _RTM_GETADDR, _RTM_GETROUTE = 18, 22, 26
+_RTM_NEWLINK, _RTM_GETLINK, _RTM_GETADDR, _RTM_GETROUTE = 16, 18, 22, 26
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NLM_F_REQUEST, _NLM_F_DUMP, _NLM_F_DUMP_INTR = 0x1, 0x300, 0x10
 # The kernel says RUNNING up to a second after the carrier is there, LOWER_UP at once.
@@ -73,6 +73,11 @@ def route_socket(factory: SocketFactory, instance: str | None, endpoint: str | N
 def read_links(sock: socket.socket) -> tuple[LinkInfo, ...]:
     """All interfaces with their counters, in the order of their index."""
     return tuple(map(_link, dump(sock, _RTM_GETLINK, _LINK.pack(0, 0, 0, 0, 0))))
+
+
+def links_of(datagram: bytes) -> list[LinkInfo]:
+    """The interfaces that a notice of the kernel says are new or changed."""
+    return [_link(payload) for kind, _, payload in _messages(datagram) if kind == _RTM_NEWLINK]
 
 
 def read_addresses(sock: socket.socket) -> tuple[AddressInfo, ...]:

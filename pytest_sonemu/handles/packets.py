@@ -204,7 +204,10 @@ class CapturedPacket:
 
 @dataclass(frozen=True, slots=True)
 class RawFrame:
-    """A frame as the kernel handed it over: perhaps a super-frame, checksums perhaps left open."""
+    """A frame as the kernel handed it over: perhaps a super-frame, checksums perhaps left open.
+
+    `length` is that of the frame, of which `data` holds the beginning where it is not `whole`.
+    """
 
     nanoseconds: int
     index: int
@@ -213,6 +216,7 @@ class RawFrame:
     vnet: VnetHeader
     tag: tuple[int, int] | None
     whole: bool
+    length: int
 
 
 def decode(raw: bytes) -> tuple[Ethernet, Ip | None, Tcp | Udp | Icmp | Arp | None, bytes]:

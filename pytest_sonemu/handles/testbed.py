@@ -124,6 +124,10 @@ class TestBed:
         """Let relative paths of recordings, tables and captures mean the files of the test that runs."""
         self._core.files = files
 
+    def record(self) -> None:
+        """Record from now on, in bounded memory, what is put on the bed's links: for reports of failures."""
+        self._core.record()
+
     @property
     def keeper_pid(self) -> int:
         """The process that holds the bed."""

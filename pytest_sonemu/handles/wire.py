@@ -51,6 +51,27 @@ def wire_frames(data: bytes, vnet: VnetHeader, tag: tuple[int, int] | None = Non
     return [framed]
 
 
+def wire_beginnings(
+    data: bytes, vnet: VnetHeader, tag: tuple[int, int] | None, length: int
+) -> list[tuple[bytes, int]]:
+    """As `wire_frames` for a frame of `length` bytes of which only the beginning is known.
+
+    Each with its length on the wire: the first piece with what is known of its content, the others with
+    their headers alone. Checksums of what is not whole stay open.
+    """
+    known, extra = with_tag(data, tag), 0 if tag is None else 4
+    kind = vnet.kind & ~_ECN
+    pieces = []
+    if kind in (_TCP4, _TCP6, _UDP) and vnet.piece and vnet.header_length:
+        # Of zeros, so that headers come out right; what is added is cut off again.
+        pieces = _cut(known + bytes(length + extra - len(known)), vnet.piece, sums=False)
+    if not pieces:
+        return [(known, length + extra)]
+    head = len(pieces[0]) - min(vnet.piece, length - vnet.header_length)
+    first = max(head, min(len(known), len(pieces[0])))
+    return [(pieces[0][:first], len(pieces[0])), *((each[:head], len(each)) for each in pieces[1:])]
+
+
 def checksum(data: bytes) -> int:
     """The Internet checksum: the complement of the 16-bit one's complement sum."""
     # A number modulo 2^16 - 1 is its one's complement sum, but for the two ways to write zero.
@@ -91,7 +112,7 @@ def _filled(frame: bytes, start: int, offset: int) -> bytes:
     return frame[: start + offset] + struct.pack("!H", result) + frame[start + offset + 2 :]
 
 
-def _cut(frame: bytes, piece: int) -> list[bytes]:
+def _cut(frame: bytes, piece: int, *, sums: bool = True) -> list[bytes]:
     """The pieces of a super-frame; none if it is nothing that can be cut."""
     offset, kind = network_offset(frame)
     packet = frame[offset:]
@@ -112,12 +133,14 @@ def _cut(frame: bytes, piece: int) -> list[bytes]:
         return []
     head, payload = packet[:header], packet[header:]
     return [
-        frame[:offset] + _piece(head, transport, protocol, payload, at, piece)
+        frame[:offset] + _piece(head, transport, protocol, payload, at, piece, sums=sums)
         for at in range(0, len(payload), piece)
     ]
 
 
-def _piece(head: bytes, transport: int, protocol: int, payload: bytes, at: int, size: int) -> bytes:
+def _piece(
+    head: bytes, transport: int, protocol: int, payload: bytes, at: int, size: int, *, sums: bool
+) -> bytes:
     """One piece as the kernel, or hardware, would have cut it: an IP packet."""
     part = payload[at : at + size]
     packet = bytearray(head + part)
@@ -139,5 +162,6 @@ def _piece(head: bytes, transport: int, protocol: int, payload: bytes, at: int, 
     else:
         struct.pack_into("!H", packet, transport + 4, 8 + len(part))
         place = transport + _UDP_CHECKSUM
-    struct.pack_into("!H", packet, place, transport_checksum(bytes(packet), transport, protocol))
+    if sums:
+        struct.pack_into("!H", packet, place, transport_checksum(bytes(packet), transport, protocol))
     return bytes(packet)

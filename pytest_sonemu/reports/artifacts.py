@@ -1,4 +1,4 @@
-"""The papers of a test in a folder of its own: logs, plan, picture, transcript, story, what VNFs shared."""
+"""The papers of a test in a folder of its own: logs, plan, picture, transcript, story, capture files, …"""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pytest_sonemu.errors import SonemuError
+from pytest_sonemu.handles.black_box import BlackBox
 from pytest_sonemu.handles.core import BedCore
+from pytest_sonemu.handles.pcap import write_pcap
 from pytest_sonemu.planning.describe import describe
 from pytest_sonemu.reports.gathering import Gathered
 from pytest_sonemu.reports.picture import picture
@@ -19,6 +22,7 @@ from pytest_sonemu.sharing.pool import Held
 from pytest_sonemu.sharing.session import Sharing
 
 FOLDER = "sonemu-artifacts"
+INCOMPLETE = "incomplete.txt"
 _REFUSED = re.compile(r"[^A-Za-z0-9_.-]+")
 _LONGEST_NAME = 120
 
@@ -39,6 +43,8 @@ def write(
     began: float,
     sharing: Sharing,
     blotter: Blotter,
+    *,
+    failed: bool,
 ) -> Path:
     """Write the papers, in place of those of an earlier run; the folder. A bed of several has one each."""
     folder = folder_of(item, sharing)
@@ -52,7 +58,27 @@ def write(
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             (place / name).write_text(blotter.clean(text))
         _copy_shares(core, place)
+        if failed and core.black_box is not None:
+            _write_pcaps(core, core.black_box, place / "pcap", began)
     return folder
+
+
+def _write_pcaps(core: BedCore, black_box: BlackBox, place: Path, began: float) -> None:
+    """A capture file for each virtual link: what its ends have put on it since the test began."""
+    place.mkdir(parents=True, exist_ok=True)
+    try:
+        for instance in core.known_instances():
+            recorded = black_box.frames(instance.plan.links, began)
+            for link in instance.plan.links:
+                name = _REFUSED.sub("-", f"{instance.plan.instance}.{link.id}")
+                write_pcap(place / f"{name}.pcap", recorded.links.get(link.id, ()))
+            if recorded.since is not None:
+                (place / INCOMPLETE).write_text(
+                    f"Of what was put on the links before {recorded.since - began:.3f} s after the test's"
+                    " beginning some is not here: it was more than the memory for it holds.\n"
+                )
+    except (SonemuError, OSError) as error:
+        (place / INCOMPLETE).write_text(f"Not everything is here: {error}\n")
 
 
 def _copy_shares(core: BedCore, place: Path) -> None:

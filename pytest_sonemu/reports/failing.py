@@ -100,7 +100,9 @@ def _tell(report: pytest.TestReport, item: pytest.Item, test: _Test, sharing: Sh
     found = {core.client.name: gather(core, core.known_instances(), test.began) for _held, core in test.beds}
     where: Path | None = None
     if wanted and test.beds:
-        where = artifacts.write(item, test.beds, found, test.began, sharing, test.blotter)
+        where = artifacts.write(
+            item, test.beds, found, test.began, sharing, test.blotter, failed=report.failed
+        )
     if not report.failed:
         return
     entries = [entry for gathered in found.values() for entry in gathered.entries]

@@ -49,6 +49,9 @@ class BedLike(Protocol):
     def use_generators(self, find: Callable[[str], Generator | None]) -> None:
         """Let flows of this bed find generators of traffic by their names."""
 
+    def record(self) -> None:
+        """Record what is put on the links, for the report of a failure."""
+
     def use_files(self, files: OwnFiles) -> None:
         """Let relative paths mean the files of the test that runs."""
 

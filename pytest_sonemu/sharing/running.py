@@ -10,6 +10,7 @@ from pytest_sonemu.sharing.settings import (
     ARTIFACTS,
     KEEPS,
     MISSINGS,
+    PCAPS,
     SCOPES,
     Layer,
     RunSettings,
@@ -53,6 +54,7 @@ def describe_run(run: RunSettings) -> list[str]:
         ("missing",): run.missing,
         ("scope",): run.scope,
         ("artifacts",): run.artifacts,
+        ("pcap",): run.pcap,
         ("seed",): run.seed,
     }
     if run.attach:
@@ -82,6 +84,7 @@ def _read(config: pytest.Config) -> RunSettings:
         missing=_choice(config, "missing", MISSINGS, ini_file),
         scope=_choice(config, "scope", SCOPES, ini_file),
         artifacts=_choice(config, "artifacts", ARTIFACTS, ini_file),
+        pcap=_choice(config, "pcap", PCAPS, ini_file),
         attach=config.getoption("sonemu_attach") or config.getini("sonemu_attach"),
         command_line=parse_set(entries, "command line", invocation) if entries else empty,
         ini=parse_set(config.getini("sonemu_set"), ini_file, beside_ini),

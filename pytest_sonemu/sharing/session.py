@@ -228,6 +228,8 @@ class Sharing:
     def _ready(self, bed: BedLike, service: ServiceLike | None) -> None:
         if service is None:
             hook = self.config.hook
+            if "never" not in (self.run.pcap.value, self.run.artifacts.value):
+                bed.record()
             bed.use_generators(lambda name: hook.pytest_sonemu_flow_generator(name=name))
             bed.use_files(self.files)
             self.config.hook.pytest_sonemu_testbed_ready(testbed=bed)

@@ -22,6 +22,7 @@ SCOPES: tuple[str, ...] = get_args(Scope)
 KEEPS: tuple[str, ...] = get_args(Keep)
 MISSINGS: tuple[str, ...] = get_args(Missing)
 ARTIFACTS: tuple[str, ...] = ("never", "on-failure", "always")
+PCAPS: tuple[str, ...] = ("never", "on-failure")
 
 Path_ = tuple[str, ...]
 
@@ -57,6 +58,7 @@ class RunSettings:
     missing: Setting = Setting("error", "default")
     scope: Setting = Setting("session", "default")
     artifacts: Setting = Setting("on-failure", "default")
+    pcap: Setting = Setting("on-failure", "default")
     attach: str = ""
     seed: Setting = Setting(0, "default")
     command_line: Layer = Layer("command line", {})

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_sonemu.handles.packets import Tcp, decode
+from pytest_sonemu.handles.pcap import Record, read_pcap
+
 SECRET = "Zx9!quite\"secret'word"
 
 SUITE = """
@@ -51,6 +54,11 @@ def test_stats_are_compared(service):
     service.ping("input", "fw:input", count=2)
     assert service.vnf("fw").interface("input").stats == before
 """
+
+
+def tcp_of(record: Record) -> Tcp | None:
+    transport = decode(record.data)[2]
+    return transport if isinstance(transport, Tcp) else None
 
 
 @dataclass(frozen=True)
@@ -168,6 +176,18 @@ def test_the_papers_of_a_failure_are_kept(run: Run) -> None:
     assert [place.name for place in (folder / "share").iterdir()] == ["fw"]
     others = {path.name for path in (run.folder / "sonemu-artifacts").iterdir()}
     assert others == {".gitignore", "test_suite.py-test_that_fails", "test_suite.py-test_stats_are_compared"}
+
+
+def test_what_was_put_on_each_link_is_kept(run: Run) -> None:
+    folder = run.folder / "sonemu-artifacts" / "test_suite.py-test_that_fails" / "pcap"
+    files = {path.name: read_pcap(path) for path in folder.iterdir()}
+    assert set(files) == {"chain.link-1.pcap", "chain.link-2.pcap"}, set(files)
+    syns = {name: [tcp_of(record) for record in records] for name, records in files.items()}
+    ports = {name: [tcp.target_port for tcp in found if tcp and tcp.syn] for name, found in syns.items()}
+    # Sent into the firewall and never out of it, each once; the earlier test's web request is not here.
+    assert set(ports["chain.link-1.pcap"]) == {80}
+    assert len(ports["chain.link-1.pcap"]) == 1
+    assert ports["chain.link-2.pcap"] == []
 
 
 def test_no_secret_is_anywhere(run: Run) -> None:
