@@ -3,7 +3,7 @@
 #   PYTHON=...     the Python that .venv is made with
 #   PYTEST_ARGS=   more arguments for pytest, e.g. PYTEST_ARGS='-k firewall'
 .DEFAULT_GOAL := help
-.PHONY: help setup venv hold core demo test check format clean
+.PHONY: help setup venv hold core demo test check format reference clean
 export YES PYTHON
 PYTEST_ARGS ?=
 
@@ -12,6 +12,7 @@ help:
 	@echo 'make test    set up this machine, then run the whole test suite'
 	@echo 'make check   ruff and mypy; needs no root and no Docker'
 	@echo 'make setup   only set up: system packages, Docker, .venv, base image'
+	@echo 'make reference   write docs/reference from the docstrings'
 	@echo 'make clean   remove what was built in this folder'
 
 setup:
@@ -40,6 +41,10 @@ check: venv
 format: venv
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+# docs/reference, from signatures and docstrings.
+reference: venv
+	.venv/bin/python -m scripts.reference
 
 clean:
 	rm -rf .venv build dist pytest_sonemu.egg-info pytest_sonemu/emulation/hold pytest_sonemu/relay/libcore.so

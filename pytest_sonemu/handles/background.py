@@ -67,6 +67,7 @@ class BackgroundProcess:
 
     @property
     def running(self) -> bool:
+        """Whether it still runs."""
         return self.exit_status is None
 
     def wait(self, timeout: float = 30.0) -> CommandResult:

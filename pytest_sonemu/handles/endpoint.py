@@ -50,7 +50,9 @@ class Endpoint(Namespaced):
         """Send `count` echo requests of `size` bytes, one every `interval` seconds.
 
         `target` is an endpoint ("server"), a connection point ("server:data"), a handle or an address.
-        `interface` is the connection point they are sent from; None leaves it to the routes.
+        `interface` is the connection point they are sent from; None leaves it to the routes. `timeout` in
+        seconds is how long the last reply is waited for. Raises NotFoundError for an unknown target,
+        ProbeError for a target without one address, and for a count or size that cannot be.
         """
         from pytest_sonemu.handles.ping import ping
 
@@ -81,7 +83,8 @@ class Endpoint(Namespaced):
 
         `outcome` says what became of it ("open", "refused", "rejected", "dropped", …), `path` how far
         the way carries. With `listen` a listener of ours stands at the target for the time of the
-        probe: for rules, not for servers.
+        probe: for rules, not for servers. After `timeout` seconds what has not come does not come. Raises
+        NotFoundError for an unknown target, ProbeError if the probe cannot be made.
         """
         from pytest_sonemu.handles.connect import connect
 
@@ -174,7 +177,8 @@ class Endpoint(Namespaced):
     ) -> requests.Response:
         """One HTTP request from this endpoint: `sap.http("http://server/")`. Raises what requests raises.
 
-        `arguments` are those of `requests.request`.
+        `arguments` are those of `requests.request`; `timeout` in seconds. Names are the service's, proxies
+        of the environment are not asked, and nothing is tried twice.
         """
         if not urlsplit(url).scheme:
             url = f"http://{url}"

@@ -101,6 +101,7 @@ class Flow:
 
     @property
     def sent(self) -> int:
+        """Packets (requests) sent so far."""
         return self.stats().sent
 
     @property
@@ -110,6 +111,7 @@ class Flow:
 
     @property
     def lost(self) -> int:
+        """Packets sent that have not come; in a running flow also what is under way."""
         return self.stats().lost
 
     @property
@@ -119,10 +121,12 @@ class Flow:
 
     @property
     def duplicated(self) -> int:
+        """Packets that came again."""
         return self.stats().duplicated
 
     @property
     def reordered(self) -> int:
+        """Packets that came after a later one."""
         return self.stats().reordered
 
     @property
@@ -132,14 +136,17 @@ class Flow:
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
+        """The silences longer than 10 ms and five times the distance of two packets, in order."""
         return self.stats().gaps
 
     @property
     def latency(self) -> Rtt | None:
+        """One way, in seconds, for HTTP from the request to its answer; None while nothing has arrived."""
         return self.stats().latency
 
     @property
     def jitter(self) -> float | None:
+        """The mean difference between one latency and the next, in seconds; None without any."""
         return self.stats().jitter
 
     @property

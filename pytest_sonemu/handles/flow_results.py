@@ -53,6 +53,7 @@ class FlowStats:
 
     @property
     def lost(self) -> int:
+        """Packets sent that have not come; in a running flow also what is under way."""
         return max(0, self.sent - self.received)
 
     @property

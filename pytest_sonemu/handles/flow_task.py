@@ -35,11 +35,15 @@ class Generator(Protocol):
     when no more is waited for), `stats` at any time, also before and after, from any thread.
     """
 
-    def start(self, task: FlowTask) -> None: ...
+    def start(self, task: FlowTask) -> None:
+        """Send as the task says; returns when traffic goes out."""
 
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """Send no more; returns when no more is waited for."""
 
-    def stats(self) -> FlowStats: ...
+    def stats(self) -> FlowStats:
+        """What the flow came to by now."""
+        ...
 
 
 @dataclass(frozen=True)

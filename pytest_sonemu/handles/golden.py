@@ -61,6 +61,7 @@ class Comparison:
 
     @property
     def same(self) -> bool:
+        """Whether nothing differs."""
         return not self.differences
 
     def __bool__(self) -> bool:

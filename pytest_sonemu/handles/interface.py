@@ -44,10 +44,12 @@ class InterfaceHandle:
 
     @property
     def connection_point(self) -> str:
+        """The connection point that it is ("input"); `name` is the kernel's."""
         return self._plan.connection_point
 
     @property
     def mac(self) -> str:
+        """The MAC address as the kernel has it now."""
         return self.state.mac
 
     @property
@@ -57,10 +59,12 @@ class InterfaceHandle:
 
     @property
     def addresses(self) -> tuple[InterfaceAddress, ...]:
+        """The addresses it has now, with their prefix lengths."""
         return self.state.addresses
 
     @property
     def mtu(self) -> int:
+        """The MTU in bytes, as it is now."""
         return self.state.mtu
 
     @property

@@ -35,6 +35,7 @@ class Link:
 
     @property
     def id(self) -> str:
+        """What the descriptor calls it."""
         return self._plan.id
 
     @property
@@ -64,6 +65,7 @@ class Link:
 
     @property
     def subnets(self) -> tuple[Network, ...]:
+        """The subnets its addresses are from: one, or one of each family."""
         return self._plan.subnets
 
     @property

@@ -51,6 +51,8 @@ class Ip:
 
 @dataclass(frozen=True, slots=True)
 class Tcp:
+    """A TCP header. `flags` are the bits as sent; `window` is not scaled; `options` are raw."""
+
     source_port: int
     target_port: int
     seq: int
@@ -66,19 +68,24 @@ class Tcp:
 
     @property
     def syn(self) -> bool:
+        """Whether SYN is set."""
         return bool(self.flags & 0x02)
 
     @property
     def fin(self) -> bool:
+        """Whether FIN is set."""
         return bool(self.flags & 0x01)
 
     @property
     def rst(self) -> bool:
+        """Whether RST is set."""
         return bool(self.flags & 0x04)
 
 
 @dataclass(frozen=True, slots=True)
 class Udp:
+    """A UDP header; `length` in bytes, header included."""
+
     source_port: int
     target_port: int
     length: int
@@ -96,6 +103,7 @@ class Icmp:
 
     @property
     def words(self) -> str:
+        """Its type and code in words: `"echo request"`, `"port unreachable"`."""
         echoes = {
             (4, 8): "echo request",
             (4, 0): "echo reply",
@@ -107,6 +115,8 @@ class Icmp:
 
 @dataclass(frozen=True, slots=True)
 class Arp:
+    """An ARP packet for IPv4: a request, or an answer."""
+
     request: bool
     sender_mac: str
     sender: Address
@@ -136,29 +146,35 @@ class CapturedPacket:
 
     @property
     def eth(self) -> Ethernet:
+        """The Ethernet header."""
         return self._read[0]
 
     @property
     def ip(self) -> Ip | None:
+        """The IPv4 or IPv6 header; None: it has none."""
         return self._read[1]
 
     @property
     def tcp(self) -> Tcp | None:
+        """The TCP header; None: it has none."""
         found = self._read[2]
         return found if isinstance(found, Tcp) else None
 
     @property
     def udp(self) -> Udp | None:
+        """The UDP header; None: it has none."""
         found = self._read[2]
         return found if isinstance(found, Udp) else None
 
     @property
     def icmp(self) -> Icmp | None:
+        """The ICMP header; None: it has none."""
         found = self._read[2]
         return found if isinstance(found, Icmp) else None
 
     @property
     def arp(self) -> Arp | None:
+        """What it asks or answers in ARP; None: it is something else."""
         found = self._read[2]
         return found if isinstance(found, Arp) else None
 

@@ -18,6 +18,7 @@ class Path:
 
     @property
     def id(self) -> str:
+        """What the descriptor calls it."""
         return self._plan.id
 
     @property

@@ -52,6 +52,7 @@ class PolicyRule:
 
     @property
     def cells(self) -> tuple[str, str, str, str, str]:
+        """From, to, protocol, port and verdict as they stand in a table."""
         port = "-" if self.port is None else str(self.port)
         return self.source, self.target, self.protocol, port, self.verdict
 
@@ -69,6 +70,7 @@ class PolicyRow:
 
     @property
     def ok(self) -> bool:
+        """Whether what was seen is what the rule wants."""
         wanted = self.rule.verdict
         return self.outcome in _MEANT.get(wanted, frozenset({wanted}))
 
@@ -98,6 +100,7 @@ class PolicyResult:
 
     @property
     def ok(self) -> bool:
+        """Whether every row holds."""
         return not self.differences
 
     def check(self) -> None:

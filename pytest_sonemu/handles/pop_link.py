@@ -31,6 +31,7 @@ class PopLinkHandle:
 
     @property
     def id(self) -> str:
+        """The names of its two PoPs, as in `"pop1-pop2"`."""
         return self._link.name
 
     @property

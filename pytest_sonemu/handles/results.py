@@ -90,6 +90,7 @@ class PingResult:
 
     @property
     def loss(self) -> float:
+        """The share of the echoes that no reply came for, from 0 to 1."""
         return 1 - self.received / self.sent if self.sent else 1.0
 
     def __bool__(self) -> bool:
@@ -296,6 +297,7 @@ class LinkStats:
 
     @property
     def dropped(self) -> int:
+        """Packets that the kernel dropped at the ends, all directions together."""
         return sum(direction.dropped for direction in self.directions)
 
     def __getitem__(self, source: str) -> DirectionStats:
@@ -326,6 +328,7 @@ class CommandResult:
 
     @property
     def ok(self) -> bool:
+        """Whether it ended with status 0."""
         return self.exit_status == 0
 
     def check(self) -> CommandResult:

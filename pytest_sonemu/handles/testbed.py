@@ -105,10 +105,12 @@ class TestBed:
 
     @property
     def name(self) -> str:
+        """What the bed is called on this machine (`sonemu ps`)."""
         return self._core.client.name
 
     @property
     def topology(self) -> Topology:
+        """The PoPs and the links between them."""
         return self._core.client.topology
 
     @property
@@ -140,6 +142,7 @@ class TestBed:
 
     @property
     def gone(self) -> bool:
+        """Whether the bed has ended: closed, killed, or its time was up."""
         return self._core.client.gone
 
     @property

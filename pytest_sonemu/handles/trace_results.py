@@ -90,6 +90,7 @@ class TraceRun:
 
     @property
     def rewritten(self) -> tuple[Rewrite, ...]:
+        """Each translation of addresses or ports, there and back, with before and after."""
         return tuple(rewrite for segment in self.segments for rewrite in segment.rewritten)
 
     @property
@@ -149,14 +150,17 @@ class Trace:
 
     @property
     def hops(self) -> list[str]:
+        """The connection points crossed on the way there, in order, without the source's own."""
         return self._common.hops
 
     @property
     def back_hops(self) -> list[str]:
+        """The connection points crossed on the way back, in order, without the source's own."""
         return self._common.back_hops
 
     @property
     def segments(self) -> tuple[Segment, ...]:
+        """The conversations: the source's own, and those that proxies began because of it."""
         return self._common.segments
 
     @property
@@ -166,46 +170,57 @@ class Trace:
 
     @property
     def back(self) -> tuple[Crossing, ...]:
+        """Every crossing on the way back, those of the source too, with its time."""
         return tuple(crossing for segment in reversed(self._common.segments) for crossing in segment.back)
 
     @property
     def rewritten(self) -> tuple[Rewrite, ...]:
+        """Each translation of addresses or ports, there and back, with before and after."""
         return self._common.rewritten
 
     @property
     def terminated_at(self) -> str | None:
+        """The endpoint that ended the conversation in the target's place or began another; None: none did."""
         return self._common.terminated_at
 
     @property
     def reached(self) -> bool:
+        """Whether it was seen into the target."""
         return self._common.reached
 
     @property
     def answered(self) -> bool:
+        """Whether an answer was seen into the source."""
         return self._common.answered
 
     @property
     def lost_at(self) -> str | None:
+        """The endpoint or virtual link at which it, or its answer, was lost; None: nowhere."""
         return self._common.lost_at
 
     @property
     def lost_way(self) -> Way | None:
+        """On which way it was lost, "there" or "back"; None: it was not."""
         return self._common.lost_way
 
     @property
     def reason(self) -> str:
+        """What was seen where it ended, in words."""
         return self._common.reason
 
     @property
     def bypassed(self) -> tuple[str, ...]:
+        """The members of the forwarding path that it went round."""
         return self._common.bypassed
 
     @property
     def listener(self) -> Literal["theirs", "ours"] | None:
+        """Whose listener answered, "theirs" or "ours"; None: nobody's."""
         return self._common.listener
 
     @property
     def status(self) -> int | None:
+        """The status of the HTTP answer; None without one."""
         return self._common.status
 
     @property
@@ -246,6 +261,7 @@ class PathCheck:
 
     @property
     def followed(self) -> bool:
+        """Whether the stations were crossed, each once, in order, and nothing else."""
         return tuple(self.trace.hops) == self.expected
 
     def __bool__(self) -> bool:

@@ -155,6 +155,7 @@ class Watch:
         self._events.clear()
 
     def close(self) -> None:
+        """Read no more; what was read stays. The view's end does it too."""
         self._closed = True
         self._tail.close()
 

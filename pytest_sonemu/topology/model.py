@@ -36,6 +36,7 @@ class PopLink:
 
     @property
     def name(self) -> str:
+        """The names of its two PoPs, as in `"pop1-pop2"`."""
         return f"{self.a}-{self.b}"
 
     @property
