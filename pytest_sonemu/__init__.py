@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pytest_sonemu.handles.policy_table import PolicyResult as PolicyResult
     from pytest_sonemu.handles.policy_table import PolicyRow as PolicyRow
     from pytest_sonemu.handles.policy_table import PolicyRule as PolicyRule
+    from pytest_sonemu.handles.replay_results import Replay as Replay
+    from pytest_sonemu.handles.replay_results import ReplayedPacket as ReplayedPacket
     from pytest_sonemu.handles.results import CommandResult as CommandResult
     from pytest_sonemu.handles.results import ConnectResult as ConnectResult
     from pytest_sonemu.handles.results import DirectionStats as DirectionStats
@@ -78,6 +80,8 @@ _HOMES = {
     "PolicyRow": "handles.policy_table",
     "PolicyRule": "handles.policy_table",
     "PopLink": "topology.model",
+    "Replay": "handles.replay_results",
+    "ReplayedPacket": "handles.replay_results",
     "Rtt": "handles.results",
     "Sap": "handles.sap",
     "Service": "handles.service",
@@ -117,6 +121,8 @@ __all__ = [
     "PolicyRow",
     "PolicyRule",
     "PopLink",
+    "Replay",
+    "ReplayedPacket",
     "Rtt",
     "Sap",
     "Service",

@@ -127,8 +127,8 @@ PAGES = (
     ),
     Page(
         "captures.md",
-        "Captures and packets",
-        "What `capture` gives, and what is in it.",
+        "Captures, packets and replays",
+        "What `capture` and `replay` give, and what is in it.",
         (
             "handles.capture:Capture",
             "handles.capture:Packets",
@@ -141,6 +141,8 @@ PAGES = (
             "handles.packets:Icmp",
             "handles.golden:Comparison",
             "handles.golden:Difference",
+            "handles.replay_results:Replay",
+            "handles.replay_results:ReplayedPacket",
         ),
     ),
     Page(

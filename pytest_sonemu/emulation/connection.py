@@ -79,12 +79,17 @@ class Connection:
         family: int,
         type: int,
         protocol: int = 0,
+        *,
+        mute: bool = False,
     ) -> socket.socket:
-        """A socket that belongs to an endpoint's namespace, or (endpoint None) to the fabric."""
+        """A socket that belongs to an endpoint's namespace, or (endpoint None) to the fabric.
+
+        `mute`: a TCP socket that is connected without a word and may stand where another one listens.
+        """
         if instance is not None:
             self.touched.add(instance)
         reply, descriptors = self._ask(
-            messages.OpenSocket(instance, endpoint, family, type, protocol), (), None
+            messages.OpenSocket(instance, endpoint, family, type, protocol, mute), (), None
         )
         if not isinstance(reply, messages.Done) or len(descriptors) != 1:
             raise errors.EmulationError(why_none_came("socket", len(descriptors)))

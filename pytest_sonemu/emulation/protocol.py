@@ -105,13 +105,17 @@ class Undo:
 
 @dataclass(frozen=True, slots=True)
 class OpenSocket:
-    """A socket of an endpoint's namespace (`endpoint` None: the fabric's). Reply: `Done` + 1 descriptor."""
+    """A socket of an endpoint's namespace (`endpoint` None: the fabric's). Reply: `Done` + 1 descriptor.
+
+    `mute`: a TCP socket that is connected without a word and may stand where another one listens.
+    """
 
     instance: str | None
     endpoint: str | None
     family: int
     type: int
     protocol: int = 0
+    mute: bool = False
     kind: Literal["open_socket"] = "open_socket"
 
 

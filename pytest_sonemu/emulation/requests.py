@@ -18,6 +18,8 @@ from pytest_sonemu.emulation.spawning import Caller
 if TYPE_CHECKING:
     from pytest_sonemu.emulation.keeper import Keeper
 
+_TCP_REPAIR = 19
+
 
 class Requests:
     """`caller` is what the other end of the connection runs as."""
@@ -132,7 +134,10 @@ class Requests:
 
     def _open_socket(self, request: protocol.OpenSocket) -> int:
         def make() -> int:
-            return socket.socket(request.family, request.type, request.protocol).detach()
+            with socket.socket(request.family, request.type, request.protocol) as made:
+                if request.mute:
+                    made.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
+                return made.detach()
 
         if request.instance is None or request.endpoint is None:
             return make()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_sonemu.handles.flow_task import Generator
     from pytest_sonemu.handles.observer import Observer
     from pytest_sonemu.handles.recorder import Recorders
+    from pytest_sonemu.handles.silence import EchoSilence
     from pytest_sonemu.handles.undo import UndoStack
 
 
@@ -42,6 +43,7 @@ class BedCore:
         self._observer: Observer | None = None
         self._recorders: Recorders | None = None
         self.black_box: BlackBox | None = None
+        self._echo_silence: EchoSilence | None = None
         self.files = OwnFiles()
         self.journal = Journal()
         self.docker_version: str | None = None
@@ -95,6 +97,16 @@ class BedCore:
         with self._lock:
             if self.black_box is None:
                 self.black_box = BlackBox(self.client)
+
+    @property
+    def echo_silence(self) -> EchoSilence:
+        """Who keeps kernels from answering echoes that are replayed to them."""
+        from pytest_sonemu.handles.silence import EchoSilence
+
+        with self._lock:
+            if self._echo_silence is None:
+                self._echo_silence = EchoSilence(self.client)
+            return self._echo_silence
 
     def add(self, instance: InstanceCore) -> None:
         with self._lock:

@@ -127,15 +127,15 @@ def compare(
     for name in ignore:
         if name not in FIELDS:
             raise SettingsError(f"ignore: there is no field '{name}'{did_you_mean(name, FIELDS)}")
-    ours = [tuple(_fields(packet, ignore)) for packet in found]
-    theirs = [tuple(_fields(packet, ignore)) for packet in expected]
+    ours = [tuple(fields_of(packet, ignore)) for packet in found]
+    theirs = [tuple(fields_of(packet, ignore)) for packet in expected]
     differences: list[Difference] = []
     for kind, i1, i2, j1, j2 in SequenceMatcher(None, theirs, ours, autojunk=False).get_opcodes():
         if kind == "equal":
             continue
         pairs = min(i2 - i1, j2 - j1)
         for k in range(pairs):
-            changes = _changes(theirs[i1 + k], ours[j1 + k])
+            changes = changes_between(theirs[i1 + k], ours[j1 + k])
             text = f"! {i1 + k + 1}: {expected[i1 + k].summary()}: {changes}"
             differences.append(Difference(i1 + k + 1, j1 + k + 1, text))
         for i in range(i1 + pairs, i2):
@@ -145,7 +145,7 @@ def compare(
     return Comparison(golden, len(expected), len(found), tuple(differences))
 
 
-def _changes(expected: Fields, found: Fields) -> str:
+def changes_between(expected: Fields, found: Fields) -> str:
     before, after = dict(expected), dict(found)
     names = dict.fromkeys((*before, *after))
     return ", ".join(
@@ -155,7 +155,7 @@ def _changes(expected: Fields, found: Fields) -> str:
     )
 
 
-def _fields(packet: CapturedPacket, ignore: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def fields_of(packet: CapturedPacket, ignore: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     for name, value in _all_fields(packet):
         if name in ignore or name.rpartition(".")[0] in ignore:
             continue

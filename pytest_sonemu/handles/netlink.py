@@ -19,12 +19,16 @@ from pytest_sonemu.handles.results import InterfaceStats
 from pytest_sonemu.planning.plan import Address, Interface, Network
 
 NETLINK_ROUTE = 0
-_RTM_NEWLINK, _RTM_GETLINK, _RTM_GETADDR, _RTM_GETROUTE = 16, 18, 22, 26
+_RTM_NEWLINK, _RTM_GETLINK, _RTM_GETADDR, _RTM_GETROUTE, _RTM_GETNEIGH = 16, 18, 22, 26, 30
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NLM_F_REQUEST, _NLM_F_DUMP, _NLM_F_DUMP_INTR = 0x1, 0x300, 0x10
 # The kernel says RUNNING up to a second after the carrier is there, LOWER_UP at once.
 _IFF_UP, _IFF_LOOPBACK, _IFF_LOWER_UP = 0x1, 0x8, 0x10000
 _HEADER = struct.Struct("=IHHII")
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
+_NDA_DST, _NDA_LLADDR = 1, 2
+# Reachable, stale, to be probed, permanent: it has a MAC address that the kernel would use.
+_NUD_KNOWN = 0x02 | 0x04 | 0x08 | 0x10 | 0x80
 _LINK, _ADDR, _ROUTE = struct.Struct("=BxHiII"), struct.Struct("=BBBBi"), struct.Struct("=BBBBBBBBI")
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_STATS64, _IFLA_PROP_LIST, _IFLA_ALT_IFNAME = 1, 3, 4, 23, 52, 53
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
@@ -89,6 +93,18 @@ def read_routes(sock: socket.socket) -> tuple[RouteInfo, ...]:
     """The unicast routes of all tables (254 is the main one)."""
     messages = dump(sock, _RTM_GETROUTE, _ROUTE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0))
     return tuple(route for route in map(_route, messages) if route is not None)
+
+
+def read_neighbours(sock: socket.socket) -> dict[tuple[int, Address], str]:
+    """The MAC addresses that the kernel knows now, by the index of the interface and the address."""
+    found: dict[tuple[int, Address], str] = {}
+    for message in dump(sock, _RTM_GETNEIGH, _NEIGHBOUR.pack(0, 0, 0, 0, 0)):
+        family, index, state, _, _ = _NEIGHBOUR.unpack_from(message)
+        values = dict(attributes(message[_NEIGHBOUR.size :]))
+        known = state & _NUD_KNOWN and _NDA_DST in values and _NDA_LLADDR in values
+        if known and family in (socket.AF_INET, socket.AF_INET6):
+            found[index, ip_address(values[_NDA_DST])] = values[_NDA_LLADDR].hex(":")
+    return found
 
 
 def dump(sock: socket.socket, request: int, body: bytes) -> list[bytes]:

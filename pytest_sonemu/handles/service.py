@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pytest_sonemu.handles.flow_task import Generator
     from pytest_sonemu.handles.path import Path
     from pytest_sonemu.handles.policy_table import PolicyResult, Table
+    from pytest_sonemu.handles.replay import Sides, Vlans
+    from pytest_sonemu.handles.replay_results import Replay
     from pytest_sonemu.handles.trace_results import Trace
 
 _Handle = TypeVar("_Handle")
@@ -229,6 +232,39 @@ class Service:
             servers=servers,
             generator=generator,
         )
+
+    def replay(
+        self,
+        recording: str | os.PathLike[str],
+        sides: Sides,
+        *,
+        speed: float | str = 1.0,
+        timeout: float | str = 0.5,
+        vlans: Vlans = "refuse",
+    ) -> Replay:
+        """Send a recorded conversation again, both sides of it, between endpoints of this service.
+
+            sides = {"10.0.0.1": "input", "10.0.0.2": "server"}
+            assert service.replay("attack.pcap", sides, speed="max").lost == ()
+
+        `sides` says which endpoint stands for which recorded address; packets between others are skipped.
+        They go out of the endpoints' interfaces with their addresses of the bed, in the order of the
+        recording: one that follows packets of the other side waits until these have arrived, `timeout`
+        seconds at most. `speed` 1.0 keeps the times of the recording, 2.0 is twice as fast, "max" (or 0) as
+        fast as the order allows. `vlans` says what becomes of tags: "refuse", "strip" or "keep".
+
+        The endpoints' kernels and programs do not answer: what is said is the recording. Raises ProbeError
+        for a file that cannot be read or sent (see there what to do), NotFoundError for an unknown endpoint.
+        """
+        from pytest_sonemu.handles.replay import replay
+
+        journal = self._core.bed.journal
+        result = replay(
+            self._core.bed, self.plan, recording, sides, speed=speed, timeout=timeout, vlans=vlans
+        )
+        blame = next((packet.lost_in or "" for packet in result.lost), "")
+        journal.note("probe", repr(result), result.packets[0].source, failed=bool(result.lost), blame=blame)
+        return result
 
     def policy(self, table: Table, *, timeout: float = 0.5) -> PolicyResult:
         """Try many connections at once, and compare with a table of what may pass.

@@ -7,6 +7,7 @@ left for hardware to fill in. The vnet header in front of such a frame says what
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 VNET_HEADER = struct.Struct("=BBHHHH")
@@ -14,7 +15,7 @@ _NEEDS_CHECKSUM = 1
 _NOT_CUT, _TCP4, _TCP6, _UDP, _ECN = 0, 1, 4, 5, 0x80
 _TAGS = (0x8100, 0x88A8, 0x9100)
 _IPV4, _IPV6 = 0x0800, 0x86DD
-_TCP_PROTOCOL, _UDP_PROTOCOL = 6, 17
+_TCP_PROTOCOL, _UDP_PROTOCOL, _ICMPV6_PROTOCOL = 6, 17, 58
 _FIN_PSH, _CWR = 0x09, 0x80
 _UDP_CHECKSUM = 6
 
@@ -72,6 +73,24 @@ def wire_beginnings(
     return [(pieces[0][:first], len(pieces[0])), *((each[:head], len(each)) for each in pieces[1:])]
 
 
+def framed(target: str, source: str, tags: Iterable[tuple[int, int]], packet: bytes) -> bytes:
+    """An Ethernet frame around an IP packet; tags are (EtherType, TCI), outermost first."""
+    head = bytes.fromhex((target + source).replace(":", ""))
+    kind = _IPV4 if packet[0] >> 4 == 4 else _IPV6
+    return head + b"".join(struct.pack("!HH", *tag) for tag in tags) + struct.pack("!H", kind) + packet
+
+
+def cut_to_fit(frame: bytes, mtu: int) -> list[bytes]:
+    """The pieces of a TCP super-frame whose IP packets have at most `mtu` bytes; none if it is none."""
+    offset, kind = network_offset(frame)
+    transport = offset + ((frame[offset] & 0xF) * 4 if kind == _IPV4 else 40)
+    protocol = frame[offset + 9] if kind == _IPV4 else frame[offset + 6]
+    if protocol != _TCP_PROTOCOL:
+        return []
+    header = transport - offset + (frame[transport + 12] >> 4) * 4
+    return _cut(frame, mtu - header) if mtu > header else []
+
+
 def checksum(data: bytes) -> int:
     """The Internet checksum: the complement of the 16-bit one's complement sum."""
     # A number modulo 2^16 - 1 is its one's complement sum, but for the two ways to write zero.
@@ -90,12 +109,12 @@ def network_offset(frame: bytes) -> tuple[int, int]:
 
 
 def transport_checksum(packet: bytes, transport: int, protocol: int) -> int:
-    """The checksum that belongs into the TCP or UDP header at `transport` of an IP packet.
+    """The checksum that belongs into the TCP, UDP or ICMPv6 header at `transport` of an IP packet.
 
     It is computed as if the field held zeros.
     """
     body = packet[transport:]
-    place = 16 if protocol == _TCP_PROTOCOL else _UDP_CHECKSUM
+    place = {_TCP_PROTOCOL: 16, _ICMPV6_PROTOCOL: 2}.get(protocol, _UDP_CHECKSUM)
     zeroed = body[:place] + b"\0\0" + body[place + 2 :]
     addresses = packet[12:20] if packet[0] >> 4 == 4 else packet[8:40]
     result = checksum(addresses + struct.pack("!II", protocol, len(body)) + zeroed)
