@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 # Program -> (what it is for, Debian's package); each is asked for by the part that needs it (ruling 30).
 OPTIONAL = {
     "nft": ("comparing rule sets after a test", "nftables"),
+    "slirp4netns": ("SAPs with `uplink: nat`", "slirp4netns"),
     "mmdebstrap": ("building the base image", "mmdebstrap"),
 }
-# What topologies and SAPs have words for, and planning refuses so far.
-UNUSED = {"Open vSwitch": "fabric: openvswitch", "pasta": "uplink"}
+# What topologies have words for, and planning refuses so far.
+UNUSED = {"Open vSwitch": "fabric: openvswitch"}
 
 
 def all_checks() -> list[Check]:

@@ -20,21 +20,31 @@ def status(bed: str | None, as_json: bool) -> None:
     from pytest_sonemu.cli.beds import attach
     from pytest_sonemu.gatekeeper.on_bed import OnBed
     from pytest_sonemu.gatekeeper.serving import published
+    from pytest_sonemu.planning.uplinks import shown
 
     with attach(bed) as attached:
         url = published(attached.run_dir)
         layouts = {service.uuid: OnBed(service).describe() for service in attached.services}
+        uplinks = {
+            service.uuid: {one.id: shown(one.uplink) for one in service.plan.endpoints if one.uplink}
+            for service in attached.services
+        }
         notes = attached.notes
         pops = [pop.name for pop in attached.topology.pops]
         name = attached.name
     if as_json:
-        instances = [{"uuid": uuid, **asdict(layout)} for uuid, layout in layouts.items()]
+        instances = [
+            {"uuid": uuid, **asdict(layout), "uplinks": uplinks.get(uuid, {})}
+            for uuid, layout in layouts.items()
+        ]
         known = {"bed": name, "gatekeeper": url, "pops": pops, "instances": instances, "notes": notes}
         click.echo(json.dumps(known, indent=2))
         return
     click.echo(f"bed {name} ({', '.join(pops)}){f': {url}' if url else ''}")
     for uuid, layout in layouts.items():
         _show(uuid, layout)
+        for sap, way in uplinks.get(uuid, {}).items():
+            click.echo(f"uplink of {sap}: {way}")
     if not layouts:
         click.echo("nothing runs")
     for note in notes:

@@ -20,6 +20,7 @@ from pytest_sonemu.emulation.readings import BedEvent, PastCounters
 from pytest_sonemu.emulation.shaping import Shaping
 from pytest_sonemu.emulation.spawning import SpawnedProcesses
 from pytest_sonemu.emulation.transcript import Transcript
+from pytest_sonemu.emulation.uplinks import Uplinks
 from pytest_sonemu.errors import EmulationError, NotFoundError
 from pytest_sonemu.planning.plan import Allocations, DeploymentPlan
 from pytest_sonemu.topology.model import Topology
@@ -58,6 +59,7 @@ class Bed:
         self._notes: list[str] = []
         self.spawned = SpawnedProcesses()
         self.forwarder = forwarder
+        self.uplinks = Uplinks(forwarder.outside, self.transcript)
 
     def apply(self, plan: DeploymentPlan, generation: int, progress: Callable[[str], None]) -> Applied:
         """Carry out a plan. Raises StalePlanError, or EmulationError with everything undone."""
@@ -69,7 +71,9 @@ class Bed:
                     f"the plan of {plan.instance} is older than what has been given out since"
                 )
             folder = self.run_dir / "instances" / plan.instance
-            instance = Instance(plan, folder, self.containers, self.fabric, self.shaping, self.forwarder)
+            instance = Instance(
+                plan, folder, self.containers, self.fabric, self.shaping, self.forwarder, self.uplinks
+            )
             self._instances[plan.instance] = instance
             self._generation += 1
             self._next_number = max(self._next_number, plan.number + 1)
@@ -206,12 +210,7 @@ class Bed:
                 container_names=tuple(
                     vnf.container_plan.name for instance in instances for vnf in instance.vnfs.values()
                 ),
-                networks=tuple(
-                    subnet
-                    for instance in instances
-                    for link in instance.plan.links
-                    for subnet in link.subnets
-                ),
+                networks=tuple(net for instance in instances for net in instance.plan.networks()),
                 used=tuple(use for instance in instances for use in instance.plan.uses()),
             )
             notes = tuple(self._notes)

@@ -43,7 +43,7 @@ class Forwarder:
     """`outside` is a descriptor of the namespace to listen in. Thread-safe; its thread starts when needed."""
 
     def __init__(self, outside: int) -> None:
-        self._outside = outside
+        self.outside = outside
         self._selector = selectors.DefaultSelector()
         self._lock = threading.Lock()
         self._waiting: deque[Callable[[], None]] = deque()
@@ -123,7 +123,7 @@ class Forwarder:
             made.setblocking(False)
             return made
 
-        return namespaces.inside(self._outside, make)
+        return namespaces.inside(self.outside, make)
 
     # -- the thread -------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from pytest_sonemu.emulation.protocol import Cut, ForwardedPort, InstanceState, 
 from pytest_sonemu.emulation.readings import BedEvent
 from pytest_sonemu.emulation.running import RunningEndpoint, RunningVnf
 from pytest_sonemu.emulation.shaping import Shaping
+from pytest_sonemu.emulation.uplinks import Uplinks
 from pytest_sonemu.errors import CapabilityError, EmulationError, NotFoundError
 from pytest_sonemu.planning import batches
 from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan
@@ -43,10 +44,11 @@ class Instance:
         fabric: Fabric,
         shaping: Shaping,
         forwarder: Forwarder,
+        uplinks: Uplinks,
     ) -> None:
         self.plan, self.folder, self.containers = plan, folder, containers
         self.fabric, self.shaping, self.transcript = fabric, shaping, fabric.transcript
-        self.forwarder = forwarder
+        self.forwarder, self.uplinks = forwarder, uplinks
         self.vnfs: dict[str, RunningVnf] = {}
         self.others: dict[str, RunningEndpoint] = {}
         for endpoint in plan.endpoints:
@@ -68,6 +70,7 @@ class Instance:
     def up(self, progress: Callable[[str], None]) -> None:
         """Containers held, links made, commands let go. Raises CapabilityError, EmulationError."""
         self._check_kernel()
+        self.uplinks.check(self.plan)
         with self._changing:
             try:
                 self._up(progress)
@@ -89,6 +92,8 @@ class Instance:
         self.fabric.run(batches.fabric_batches(self.plan, self._namespace_of, relayed=relayed))
         self.shaping.attach(self.plan)
         self._configure(self.plan.endpoints)
+        for other in self.others.values():
+            self.uplinks.open(self.plan.instance, other)
         self._check_ending()
         for vnf in self.vnfs.values():
             vnf.release()
@@ -252,6 +257,7 @@ class Instance:
             self._down(graceful=graceful)
 
     def _down(self, *, graceful: bool) -> None:
+        self.uplinks.close(self.plan.instance)
         problems: list[EmulationError] = []
         with ThreadPoolExecutor(max(1, min(16, len(self.vnfs)))) as pool:
             ends = [pool.submit(self._end_vnf, vnf, graceful) for vnf in self.vnfs.values()]

@@ -87,7 +87,7 @@ def check_options(options: Mapping[str, object]) -> None:
         for vnf_id, own in parsed.vnfs.items()
         for name in NOT_OVER_HTTP
         if name in own.given
-    ]
+    ] + [f"saps.{sap_id}.uplink" for sap_id, sap in parsed.saps.items() if "uplink" in sap.given]
     if refused:
         raise SettingsError(
             f"{WHERE}: {', '.join(refused)} cannot be set over HTTP;"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan, InterfacePlan, LinkPlan
+from pytest_sonemu.planning.uplinks import shown
 
 
 def describe(plan: DeploymentPlan) -> str:
@@ -45,6 +46,8 @@ def _endpoint(endpoint: EndpointPlan) -> Iterator[str]:
         if container.entry_script is not None:
             yield f"      entry script {container.entry_script}"
     yield from (f"      {_interface(interface)}" for interface in endpoint.interfaces)
+    if endpoint.uplink is not None:
+        yield f"      uplink: {shown(endpoint.uplink)}"
     for route in endpoint.routes:
         destination = "default" if route.destination.prefixlen == 0 else str(route.destination)
         yield f"      route {destination} via {route.gateway} out of {route.interface}"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network
 
 from pytest_sonemu.descriptors.model import NetworkFunction, NetworkService, Unit
-from pytest_sonemu.errors import CapabilityError, PlanningError, did_you_mean
+from pytest_sonemu.errors import PlanningError, did_you_mean
 from pytest_sonemu.planning import names
 from pytest_sonemu.planning.addressing import ADDRESS_PLANS, Addressing, give_addresses
 from pytest_sonemu.planning.containers import plan_container
@@ -31,6 +31,7 @@ from pytest_sonemu.planning.plan import (
 )
 from pytest_sonemu.planning.routes import Routing, plan_routes
 from pytest_sonemu.planning.units import flatten, option_ids
+from pytest_sonemu.planning.uplinks import apart, plan_uplinks
 from pytest_sonemu.planning.wiring import Port, wire_service
 from pytest_sonemu.topology.model import Topology
 
@@ -68,7 +69,8 @@ def make_plan(
     taken = allocations.networks
     addressing = give_addresses(wiring.segments, wiring.wires, address_plan, taken)
     addressing = with_ipv6(addressing, wiring.segments, address_plan, bed, askers(wiring, options), taken)
-    routing = plan_routes(wiring, addressing, service.paths, options)
+    uplinks = plan_uplinks(service, topology, options, taken)
+    routing = plan_routes(wiring, addressing, service.paths, options, frozenset(uplinks))
 
     number = allocations.next_number
     planner = LinkPlanner(topology, number)
@@ -113,12 +115,15 @@ def make_plan(
                 },
             ),
             routes=routing.routes.get(endpoint, ()),
-            sysctls=_sysctls(endpoint, ports, addressing, routing, options),
+            sysctls=_sysctls(endpoint, ports, addressing, routing, options, passes_on=endpoint in uplinks),
             container=containers.get(endpoint),
-            barriers=barriers(ports, addressing, routing),
+            barriers=apart(ports, addressing, routing.routes.get(endpoint, ()))
+            if endpoint in uplinks
+            else barriers(ports, addressing, routing),
             transparent=endpoint in wiring.transparent,
             unit_of=flat.vnf_of.get(endpoint),
             publish=published.get(endpoint, ()),
+            uplink=uplinks.get(endpoint),
         )
         for endpoint, ports in wiring.ports.items()
     )
@@ -199,7 +204,7 @@ def make_hosts_plan(topology: Topology, bed: str, allocations: Allocations) -> D
 
 
 def _check_options(service: NetworkService, topology: Topology, options: ServiceOptions) -> None:
-    """Options that name what does not exist, or what this version cannot do."""
+    """Options that name what does not exist."""
     for kind, named, ids in (
         ("vnfs", options.vnfs, option_ids(service.functions)),
         ("saps", options.saps, {sap.id for sap in service.saps}),
@@ -211,13 +216,6 @@ def _check_options(service: NetworkService, topology: Topology, options: Service
                     f"options: service '{service.name}' has no {what} '{name}'{did_you_mean(name, ids)};"
                     f" there are: {', '.join(sorted(ids - {EVERY_VNF})) or 'none'}"
                 )
-    uplinks = {site.name: site.uplink for site in topology.saps}
-    for sap in service.saps:
-        if uplink := options.sap(sap.id).uplink or uplinks.get(sap.id):
-            raise CapabilityError(
-                f"SAP '{sap.id}': a way out of the bed (uplink: {uplink}) is not realised by this version"
-                " yet; leave it out"
-            )
 
 
 def _containers(
@@ -247,9 +245,15 @@ def _containers(
 
 
 def _sysctls(
-    endpoint: str, ports: Sequence[Port], addressing: Addressing, routing: Routing, options: ServiceOptions
+    endpoint: str,
+    ports: Sequence[Port],
+    addressing: Addressing,
+    routing: Routing,
+    options: ServiceOptions,
+    *,
+    passes_on: bool,
 ) -> tuple[tuple[str, str], ...]:
-    forwards = "1" if endpoint in routing.forwarding else "0"
+    forwards = "1" if passes_on or endpoint in routing.forwarding else "0"
     values = {_FORWARD: forwards}
     own = [address for port in ports for address in addressing.addresses.get(port.key, ())]
     if any(address.version == 6 for address in own):

@@ -119,7 +119,7 @@ SHAPES: Mapping[str, Shape] = {
         called="interface",
         description="What the cable of an interface does to frames, by connection point: rate, delay, …",
     ),
-    "uplink": Text(r"\S", "not empty", loose=True, description="A way out of the bed: nat."),
+    "uplink": Text(r"\S", "not empty", loose=True, description="A way out of the bed: nat, or an interface."),
     "images": Named(
         Either((_TEXT, Nothing())),
         called="image",

@@ -144,6 +144,17 @@ class PublishPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class UplinkPlan:
+    """A SAP's way out of the bed. "nat": `interface` is a tap with `address`, behind it `gateway`, whose
+    connections are the machine's own. "interface": one of the machine's, moved here with all it has."""
+
+    kind: Literal["nat", "interface"]
+    interface: str
+    address: IPv4Interface | None = None
+    gateway: IPv4Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointPlan:
     """A VNF (one unit), a SAP or a host: a network namespace with interfaces, with or without a container.
 
@@ -163,6 +174,7 @@ class EndpointPlan:
     barriers: tuple[BarrierPlan, ...] = ()
     unit_of: str | None = None
     publish: tuple[PublishPlan, ...] = ()
+    uplink: UplinkPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +302,14 @@ class DeploymentPlan:
             PopUse(endpoint.pop, endpoint.container.cpu or 0.0, endpoint.container.memory or 0)
             for endpoint in self.endpoints
             if endpoint.container is not None
+        )
+
+    def networks(self) -> tuple[Network, ...]:
+        """The subnets of its links and uplinks."""
+        uplinks = [endpoint.uplink for endpoint in self.endpoints if endpoint.uplink is not None]
+        return (
+            *(subnet for link in self.links for subnet in link.subnets),
+            *(uplink.address.network for uplink in uplinks if uplink.address is not None),
         )
 
     def units(self, vnf_id: str) -> tuple[EndpointPlan, ...]:

@@ -48,9 +48,16 @@ class _Scheme:
 
 
 def plan_routes(
-    wiring: Wiring, addressing: Addressing, paths: Sequence[ForwardingPath], options: ServiceOptions
+    wiring: Wiring,
+    addressing: Addressing,
+    paths: Sequence[ForwardingPath],
+    options: ServiceOptions,
+    uplinks: frozenset[str] = frozenset(),
 ) -> Routing:
-    """Who routes what where, and who forwards."""
+    """Who routes what where, and who forwards. `uplinks` are the SAPs with a way out of the bed.
+
+    Those pass on what their neighbours send, and are the default route of who can reach them.
+    """
     router = _Router(wiring, addressing)
     schemes, warnings = _schemes(wiring, paths)
     everywhere = _all_ways(wiring)
@@ -78,7 +85,9 @@ def plan_routes(
             # What is asked for by name is routed even where the package says nothing of it.
             planned = {route.destination for route in found}
             found += [r for r in router.routes(endpoint, [everywhere]) if r.destination not in planned]
-        if not is_vnf:
+        if uplinks and endpoint not in uplinks:
+            found += router.way_out(endpoint, schemes, uplinks)
+        if not is_vnf and endpoint not in uplinks and not any(r.destination in _ANYWHERE for r in found):
             found += router.default_routes(endpoint)
         if isinstance(asked, tuple):
             found = [
@@ -179,6 +188,26 @@ class _Router:
         own = [here for here in self._addressing.addresses.get(start.key, ()) if here.version == version]
         theirs = self._addressing.addresses.get(neighbour.key, ())
         return next((there.ip for there in theirs if any(there.ip in here.network for here in own)), None)
+
+    def way_out(self, endpoint: str, schemes: Iterable[_Scheme], uplinks: frozenset[str]) -> list[RoutePlan]:
+        """The default route to the nearest SAP with a way out: of its own link, or along the schemes."""
+        ways: list[tuple[int, Port, Port]] = []
+        for port in self._wiring.data_ports(endpoint):
+            segment = None if port.bare else self._wiring.segment_of.get(port.key)
+            if segment is not None:
+                ways += [(0, port, other) for other in segment.ports if other.endpoint in uplinks]
+        for scheme in schemes:
+            for port in scheme.starts.get(endpoint, ()):
+                ways += [
+                    (distance, port, neighbour)
+                    for distance, segment, neighbour in self._reach(port, scheme.crossings)
+                    if any(other.endpoint in uplinks for other in segment.ports)
+                ]
+        for _distance, port, neighbour in sorted(ways, key=lambda way: way[0]):
+            gateway = self._address_towards(port, neighbour, 4)
+            if gateway is not None:
+                return [RoutePlan(_ANYWHERE[0], gateway, port.name)]
+        return []
 
     def default_routes(self, sap: str) -> list[RoutePlan]:
         """A SAP with one data link sends all else to the VNF at its other end."""

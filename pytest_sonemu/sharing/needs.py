@@ -45,7 +45,6 @@ _NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "iperf3": (_program("iperf3"), "no iperf3; apt install iperf3"),
     "nft": (_program("nft"), "no nft; apt install nftables"),
     "tcpdump": (_program("tcpdump"), "no tcpdump; apt install tcpdump"),
-    "pasta": (_program("pasta"), "no pasta; apt install passt"),
     "slirp4netns": (_program("slirp4netns"), "no slirp4netns; apt install slirp4netns"),
     "ipv6": (Path("/proc/net/if_inet6").exists, "this kernel has no IPv6; boot it without ipv6.disable=1"),
 }

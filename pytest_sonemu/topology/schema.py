@@ -72,7 +72,7 @@ ACCESS_FIELDS: dict[str, Shape] = {
 }
 HOST_FIELDS: dict[str, Shape] = {"pop": NAME, "name": NAME}
 _IMAGE = Text(loose=True, description="An image that stands behind the SAP as a server or client.")
-_UPLINK = Text(loose=True, description="A way out of the bed: nat.")
+_UPLINK = Text(loose=True, description="A way out of the bed: nat, or an interface.")
 SAP_FIELDS: dict[str, Shape] = {"pop": NAME, "image": _IMAGE, "uplink": _UPLINK, "name": NAME}
 
 

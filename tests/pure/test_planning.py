@@ -468,7 +468,7 @@ def test_e_lines_that_describe_one_circuit_from_both_ends_are_one() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"saps": {"input": {"uplink": "nat"}}}, CapabilityError, r"SAP 'input'.*uplink: nat"),
+        ({"saps": {"input": {"uplink": "nat", "image": "x"}}}, PlanningError, r"an image and an uplink"),
         (
             {"vnfs": {"empty_vfn1": {"cpu": 1}}},
             PlanningError,
@@ -482,11 +482,6 @@ def test_options_that_cannot_be_met_are_named(
 ) -> None:
     with pytest.raises(error, match=message):
         plan(empty_service(), **options)
-
-
-def test_an_uplink_in_the_topology_is_refused_too() -> None:
-    with pytest.raises(CapabilityError, match="uplink: eth1"):
-        plan(empty_service(), replace(TWO_POPS, saps=(SapSite("input", uplink="eth1"),)))
 
 
 def test_paths_are_in_the_plan_as_written() -> None:
