@@ -2,14 +2,17 @@
 #   YES=1          installs what is missing without asking
 #   PYTHON=...     the Python that .venv is made with
 #   PYTEST_ARGS=   more arguments for pytest, e.g. PYTEST_ARGS='-k firewall'
+#   KERNEL_ARGS=   arguments for scripts/kernel/run.py, e.g. KERNEL_ARGS='--seconds 1800'
 .DEFAULT_GOAL := help
-.PHONY: help setup venv hold core demo test check format reference clean
+.PHONY: help setup venv hold core demo test test-kernel check format reference clean
 export YES PYTHON
 PYTEST_ARGS ?=
+KERNEL_ARGS ?=
 
 help:
 	@echo 'make demo    set up this machine, then boot the firewall example and run its tests'
 	@echo 'make test    set up this machine, then run the whole test suite'
+	@echo 'make test-kernel  a part of it on a stock Debian kernel, under QEMU'
 	@echo 'make check   ruff and mypy; needs no root and no Docker'
 	@echo 'make setup   only set up: system packages, Docker, .venv, base image'
 	@echo 'make reference   write docs/reference from the docstrings'
@@ -32,6 +35,11 @@ demo: setup
 
 test: setup
 	scripts/with-docker .venv/bin/python -m pytest $(PYTEST_ARGS)
+
+# Not a prerequisite: what set-up cannot install here, the run names, and says that it cannot run.
+test-kernel:
+	-@scripts/setup kernel
+	@python3 -m scripts.kernel.run $(KERNEL_ARGS)
 
 check: venv
 	.venv/bin/ruff check .

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from pytest_sonemu.emulation.bed import Bed
 
-FIRST_MESSAGE_SECONDS = 5.0
+FIRST_MESSAGE_SECONDS = 30.0
 LAST_WORDS_SECONDS = 3.0
 
 

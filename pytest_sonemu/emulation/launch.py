@@ -12,7 +12,7 @@ from pytest_sonemu.errors import EmulationError, MachineError
 
 # A root-owned copy, which one sudoers line can name safely; made by `sonemu doctor --install-keeper`.
 INSTALLED_KEEPER = Path("/usr/local/libexec/sonemu-keeper")
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 
 
 def keeper_argv(bed: str, uid: int) -> list[str]:

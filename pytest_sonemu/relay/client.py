@@ -36,6 +36,8 @@ def relay_argv(listener: int, *, parent: int = 0, ordinary: bool = False) -> lis
     return argv
 
 
+# Its Python starts first: 0.2 s on an idle machine, 15 s on an emulated CPU that others use too.
+START_SECONDS = 60.0
 _START = (
     "import sys; sys.path.insert(0, {root!r}); from pytest_sonemu.relay.main import main; sys.exit(main())"
 )
@@ -67,11 +69,12 @@ class RelayClient:
             except OSError as error:
                 self._socket.close()
                 raise EmulationError(f"no relay answers at {path}: {error.strerror}") from error
-        self._socket.settimeout(timeout)
+        self._timeout = timeout
         self._lock = threading.Lock()
 
     def hello(self) -> Hello:
-        answer = self._request({"op": "hello"})
+        """Who answers. Waits for a relay that is only starting; that it ended is an error at once."""
+        answer = self._request({"op": "hello"}, max(self._timeout, START_SECONDS))
         return Hello(answer["engine"], answer["pid"], answer["realtime"])
 
     def change(
@@ -108,10 +111,11 @@ class RelayClient:
     def close(self) -> None:
         self._socket.close()
 
-    def _request(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _request(self, message: dict[str, Any], timeout: float | None = None) -> dict[str, Any]:
         body = json.dumps(message).encode()
         with self._lock:
             try:
+                self._socket.settimeout(self._timeout if timeout is None else timeout)
                 self._socket.sendall(LENGTH.pack(len(body)) + body)
                 (length,) = LENGTH.unpack(self._exactly(LENGTH.size))
                 answer = json.loads(self._exactly(min(length, LONGEST)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import closing
 
+import pytest
+
 from pytest_sonemu.handles.interfaces import link_stats, read_interfaces, read_outer
 from pytest_sonemu.handles.netlink import read_links, read_routes, route_socket
 from pytest_sonemu.handles.ping import ping
@@ -40,6 +42,7 @@ def test_routes() -> None:
         assert {route.index for route in read_routes(sock) if route.gateway} == {index["input"]}
 
 
+@pytest.mark.kernel
 def test_a_line_counts_each_direction_and_what_was_lost() -> None:
     with KernelBed(firewall_plan()) as bed:
         link = bed.plan.link("l-in")
@@ -57,6 +60,7 @@ def test_a_line_counts_each_direction_and_what_was_lost() -> None:
         assert link_stats(link, read_outer(bed))["input"].dropped >= 20
 
 
+@pytest.mark.kernel
 def test_a_lan_counts_each_member() -> None:
     builder = PlanBuilder()
     builder.link("lan", "a:lan", "b:lan", "c:lan")

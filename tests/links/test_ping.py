@@ -22,6 +22,7 @@ def test_counts_times_and_leaves_out_the_warm_up(bed: KernelBed) -> None:
     assert len(repr(result)) < 200
 
 
+@pytest.mark.kernel
 def test_ipv6_and_large_echoes() -> None:
     with KernelBed(firewall_plan(ipv6=True)) as bed:
         for family, size in ((6, 56), (6, 4000), (4, 4000), (4, 0), (6, 7)):
@@ -57,6 +58,7 @@ def test_nothing_comes_back(bed: KernelBed) -> None:
     assert 0.3 < time.monotonic() - began < 0.8
 
 
+@pytest.mark.kernel
 def test_a_router_that_complains_is_named(bed: KernelBed) -> None:
     bed.spaces["fw"].nft(
         "table ip t { chain c { type filter hook forward priority 0; reject with icmp admin-prohibited; }; }"
@@ -75,6 +77,7 @@ def test_no_route_is_said_at_once(bed: KernelBed) -> None:
     assert "no route" in str(result.error)
 
 
+@pytest.mark.kernel
 def test_time_to_live_and_dont_fragment(bed: KernelBed) -> None:
     assert "time to live exceeded" in str(ping(bed, bed.plan, "input", "server", ttl=1, count=1).error)
     assert ping(bed, bed.plan, "input", "server", size=1472, df=True, count=1).received == 1

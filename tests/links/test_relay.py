@@ -30,7 +30,7 @@ from tests.links.lab import Lab, Site, end, flows, quantile, train, until
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 
 
-@pytest.fixture(params=["core", "python"])
+@pytest.fixture(params=["core", pytest.param("python", marks=pytest.mark.reference)])
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     if request.param == "core" and not CORE.exists():
         pytest.skip("the core was not built: make core")
@@ -107,6 +107,7 @@ def test_what_goes_in_comes_out(lab: Lab) -> None:
     assert counters["b1"]["refused"] == 0
 
 
+@pytest.mark.kernel
 def test_nothing_crosses_that_was_not_joined(lab: Lab) -> None:
     (a, b), (c, d) = lab.pair(1), lab.pair(2)
     lab.join(a, b, link(delay=0.001))
@@ -136,6 +137,7 @@ def test_vlan_tags_stay(lab: Lab, tags: str) -> None:
     assert outer + data[12:] == bytes.fromhex(tags) + body
 
 
+@pytest.mark.kernel
 def test_tcp_over_vlan_interfaces(lab: Lab) -> None:
     a, b = lab.pair()
     for impaired in (link(), link(loss=0.001, delay=0.001)):
@@ -208,6 +210,7 @@ def noise(a: Site, b: Site) -> Iterator[None]:
     end(process)
 
 
+@pytest.mark.kernel
 def test_tcp_loses_wire_frames(lab: Lab) -> None:
     """Of super-frames it would be one in 44, and 44 segments each."""
     a, b = lab.pair()

@@ -7,18 +7,22 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+import pytest
+
 from pytest_sonemu.handles.connect import connect
 from pytest_sonemu.handles.observer import Observer
 from pytest_sonemu.handles.results import ConnectResult
 from tests.links.kernel_bed import KernelBed, PlanBuilder, firewall_plan
+from tests.support.patience import PROBE_SECONDS
 
 
 def probe(bed: KernelBed, source: str, target: str, **options: object) -> ConnectResult:
     with closing(Observer(bed)) as observer:
-        options.setdefault("timeout", 0.4)
+        options.setdefault("timeout", PROBE_SECONDS)
         return connect(bed, observer, bed.plan, source, target, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.kernel
 def test_ipv6() -> None:
     with KernelBed(firewall_plan(ipv6=True)) as bed:
         assert probe(bed, "input", "server", tcp=80, family=6).outcome == "refused"
@@ -40,6 +44,7 @@ def test_ipv6() -> None:
         assert "asks for the MAC of fd00:0:0:1::2" in lost.reason
 
 
+@pytest.mark.kernel
 def test_source_translation_does_not_hide_the_packet() -> None:
     with KernelBed(firewall_plan()) as bed:
         bed.spaces["fw"].nft(
@@ -88,6 +93,7 @@ def test_an_address_that_nobody_was_given_is_his_who_answers() -> None:
         assert (result.outcome, result.by) == ("open", "server")
 
 
+@pytest.mark.kernel
 def test_flooded_frames_of_a_lan_are_not_a_way() -> None:
     builder = PlanBuilder()
     builder.link("lan", "a:lan", "b:lan", "c:lan", "d:lan")
@@ -103,6 +109,7 @@ def test_flooded_frames_of_a_lan_are_not_a_way() -> None:
         assert (result.outcome, result.lost_at) == ("dropped", "lan")
 
 
+@pytest.mark.kernel
 def test_through_a_transparent_vnf() -> None:
     builder = PlanBuilder()
     builder.transparent("ids")
