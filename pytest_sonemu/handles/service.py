@@ -318,7 +318,15 @@ class Service:
 
     @contextmanager
     def undo(self) -> Iterator[None]:
-        """Undo at the end of a `with` block what was changed inside it."""
+        """Undo at the end of a `with` block what was changed inside it, through this view's handles.
+
+            for rate in ("1Mbit", "10Mbit"):
+                with service.undo():
+                    service.vnf("fw").sysctl("net.ipv4.ip_forward", 0)
+
+        Blocks may be nested. What commands change (`exec`, `spawn`) stays, and is compared at the end of
+        the test as ever. Raises UndoError.
+        """
         with self._undo.block():
             yield
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -231,6 +232,13 @@ class TestBed:
         failures = self._undo.close()
         self._core.settle()
         return failures
+
+    @contextmanager
+    def undo(self) -> Iterator[None]:
+        """Undo at the end of a `with` block what was changed inside it through this view's handles, services
+        that it started too. Raises UndoError."""
+        with self._undo.block():
+            yield
 
     def keep(self, seconds: float) -> None:
         """Let go of the bed; it lives for so long from now, and `TestBed.attach` finds it."""

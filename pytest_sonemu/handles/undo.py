@@ -41,6 +41,8 @@ class UndoStack:
         self._steps: list[tuple[str, Callable[[], object]]] = []
         self._lock = threading.Lock()
         self._closed = False
+        # Of blocks: whatever becomes of their errors, the view has not been put back as it was.
+        self._failed: list[UndoFailure] = []
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -65,16 +67,21 @@ class UndoStack:
         """
         with self._lock:
             self._closed = True
-        return self._unwind(0)
+            failed, self._failed = self._failed, []
+        return (*failed, *self._unwind(0))
 
     @contextmanager
     def block(self) -> Iterator[None]:
-        """Undo at the end of a `with` block what was done inside it. Raises UndoError."""
+        """Undo at the end of a `with` block what was done inside it. Raises UndoError.
+
+        An error of the block itself goes before; `close` tells of what was not undone in any case.
+        """
         floor = len(self._steps)
         try:
             yield
         finally:
             failures = self._unwind(floor)
+            self._failed += failures
         if failures:
             raise UndoError.of(failures)
 

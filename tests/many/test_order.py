@@ -28,6 +28,8 @@ def check(service):
     assert fw.sysctl("net.ipv4.ip_forward") == "1"
     assert fw.exec("nft list ruleset; ls /etc/mark; pgrep sleep").stdout == ""
     assert fw.read_text("/etc/motd") != "mine"
+    assert all(interface.up for vnf in (fw, web) for interface in vnf.interfaces)
+    assert service.ping("input", "web", count=2).rtt.median < 0.1
 
 def test_a_rule(service):
     check(service)
@@ -38,6 +40,41 @@ def test_a_route(service):
     check(service)
     service.vnf("fw").exec("ip route add blackhole 10.30.0.2", check=True)
     assert service.connect("input", "web", tcp=80, timeout=0.3).outcome != "open"
+
+def test_a_routing_rule(service):
+    check(service)
+    service.vnf("fw").exec("ip rule add pref 9 blackhole", check=True)
+    assert service.connect("input", "web", tcp=80, timeout=0.3).outcome != "open"
+
+def test_an_impaired_link(service):
+    check(service)
+    service.link("link-2").schedule([(0, {"delay": "150ms"})])
+    assert service.ping("input", "web", count=1).rtt.median > 0.25
+
+def test_a_pulled_interface(service):
+    check(service)
+    service.vnf("fw").interface("output").down()
+    assert service.connect("input", "web", tcp=80, timeout=0.3).outcome != "open"
+
+def test_a_link_down(service):
+    check(service)
+    service.link("link-1").down()
+    assert service.connect("input", "web", tcp=80, timeout=0.3).outcome != "open"
+
+def test_a_link_that_loses_all(service):
+    check(service)
+    service.link("link-2").down(carrier=False)
+    assert service.connect("input", "web", tcp=80, timeout=0.3).outcome != "open"
+
+def test_an_interface_unplugged_inside(service):
+    check(service)
+    service.vnf("fw").exec("ip link set output down", check=True)
+    assert service.connect("input", "web", tcp=80, timeout=0.3).outcome != "open"
+
+def test_a_restart_without_its_rules(service):
+    check(service)
+    service.vnf("fw").exec(f"nft add table ip t; nft add chain ip t c {DROP}", check=True)
+    service.vnf("fw").restart()
 
 def test_a_file(service):
     check(service)
@@ -91,6 +128,17 @@ def pytest_configure():
 """
 
 
+PAIR = """
+@pytest.mark.sonemu(scope="class")
+class Test_{name}:
+    def test_change(self, service):
+        {name}(service)
+
+    def test_look(self, service):
+        check(service)
+"""
+
+
 def results(folder: Path, names: list[str]) -> dict[str, str]:
     """Test -> outcome, run in this order."""
     done = subprocess.run(
@@ -100,10 +148,10 @@ def results(folder: Path, names: list[str]) -> dict[str, str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=400,
         check=False,
     )
-    rows = re.findall(r"^(PASSED|FAILED|ERROR) test_suite.py::(\w+)", done.stdout, re.MULTILINE)
+    rows = re.findall(r"^(PASSED|FAILED|ERROR) test_suite.py::([\w:]+)", done.stdout, re.MULTILINE)
     assert rows, done.stdout + done.stderr
     return {name: outcome for outcome, name in rows}
 
@@ -121,6 +169,8 @@ ORDERS = {
     "reversed": NAMES[::-1],
     "random": random.Random(5).sample(NAMES, len(NAMES)),
 }
+# What changes nothing that could be seen after it.
+HARMLESS = {"test_only_looking", "test_a_restart_without_its_rules"}
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -133,3 +183,18 @@ def test_it_fails_without_the_undo(folder: Path) -> None:
     outcomes = results(folder, NAMES)
     assert "FAILED" in outcomes.values()
     assert outcomes["test_only_looking"] == "FAILED"
+
+
+def test_without_the_undo_each_change_alone_is_seen_by_the_next_test(folder: Path) -> None:
+    """So none of the changes is one that the undo has nothing to do with."""
+    suite = folder / "test_suite.py"
+    harmful = [name for name in NAMES if name not in HARMLESS]
+    pairs = "".join(PAIR.format(name=name) for name in harmful)
+    suite.write_text(SUITE + pairs)
+    (folder / "conftest.py").write_text(WITHOUT_UNDO)
+    outcomes = results(folder, [f"Test_{name}" for name in harmful])
+    assert outcomes == {
+        f"Test_{name}::{test}": outcome
+        for name in harmful
+        for test, outcome in (("test_change", "PASSED"), ("test_look", "FAILED"))
+    }

@@ -54,6 +54,24 @@ def test_a_block_tells_what_it_could_not_undo() -> None:
         stack.push(refuse, "link up")
 
 
+def test_what_a_block_could_not_undo_is_told_at_the_end_whatever_became_of_its_error() -> None:
+    stack = UndoStack()
+
+    def refuse() -> None:
+        raise OSError("gone")
+
+    def fail() -> None:
+        stack.push(refuse, "link up")
+        raise ValueError("the test's own")
+
+    with pytest.raises(ValueError, match="the test's own"), stack.block():
+        fail()
+    with pytest.raises(UndoError), stack.block():
+        stack.push(refuse, "link down")
+    assert [failure.label for failure in stack.close()] == ["link up", "link down"]
+    assert stack.close() == ()
+
+
 def test_ctrl_c_passes_at_once() -> None:
     stack, order = UndoStack(), list[str]()
 
