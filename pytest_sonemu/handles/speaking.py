@@ -35,43 +35,60 @@ class Speaker:
 _speaker: ContextVar[Speaker | None] = ContextVar("sonemu_speaker", default=None)
 
 
+# A process has one socket.socket, whose change is the process's, however many blocks, beds and threads
+# there are. So the count of open blocks lives where the change does, on what was put in place; here is
+# only the right to change it.
+_CHANGING = threading.Lock()
+_MARK = "sonemu_patch"
+
+
 class _Patch:
-    """In place while at least one block is open; thread-safe."""
+    """What stands in place of Python's own while at least one block is open."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._blocks = 0
+        self.blocks = 0
         self._before: list[tuple[Any, str, Any]] = []
 
-    def enter(self) -> None:
-        with self._lock:
-            self._blocks += 1
-            if self._blocks == 1:
-                for place, name, make in _REPLACED:
-                    before = getattr(place, name)
-                    self._before.append((place, name, before))
-                    setattr(place, name, make(before))
+    def put(self) -> None:
+        for place, name, make in _REPLACED:
+            before = getattr(place, name)
+            made = make(before)
+            setattr(made, _MARK, self)
+            self._before.append((place, name, before))
+            setattr(place, name, made)
 
-    def leave(self) -> None:
-        with self._lock:
-            self._blocks -= 1
-            while self._blocks == 0 and self._before:
-                setattr(*self._before.pop())
+    def take_away(self) -> None:
+        while self._before:
+            setattr(*self._before.pop())
 
 
-_patch = _Patch()
+def _enter() -> _Patch:
+    with _CHANGING:
+        patch: _Patch | None = getattr(socket.socket.__init__, _MARK, None)
+        if patch is None:
+            patch = _Patch()
+            patch.put()
+        patch.blocks += 1
+        return patch
+
+
+def _leave(patch: _Patch) -> None:
+    with _CHANGING:
+        patch.blocks -= 1
+        if patch.blocks == 0:
+            patch.take_away()
 
 
 @contextmanager
 def speaking(speaker: Speaker) -> Iterator[None]:
     """Let Python's sockets of this thread and its tasks be the speaker's."""
-    _patch.enter()
+    patch = _enter()
     token = _speaker.set(speaker)
     try:
         yield
     finally:
         _speaker.reset(token)
-        _patch.leave()
+        _leave(patch)
 
 
 def _init(before: Callable[..., None]) -> Callable[..., None]:
