@@ -14,6 +14,7 @@ from pytest_sonemu.errors import ProbeError
 from pytest_sonemu.handles.bpf import Wanted
 from pytest_sonemu.handles.factory import SocketFactory
 from pytest_sonemu.handles.frames import TCP, UDP, Frame
+from pytest_sonemu.handles.listeners import ListeningPlace
 from pytest_sonemu.handles.observer import Observer, Watch
 from pytest_sonemu.handles.results import ConnectResult, Protocol
 from pytest_sonemu.handles.sightings import Tracker, sight, stations, unanswered_questions
@@ -185,24 +186,8 @@ class _Probe:
         spot, address = self._target.spot, self._target.address
         if spot is None:
             raise ProbeError(f"listen=True needs a target in this instance; {address} is nobody's here")
-        sock = stack.enter_context(
-            self._factory.socket(self._plan.instance, spot.endpoint.id, self._family, self._type)
-        )
-        sock.setblocking(False)
-        try:
-            if self._protocol == "tcp":
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((str(address), self._port))
-            if self._protocol == "tcp":
-                sock.listen()
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                sock.close()
-                return None
-            raise ProbeError(
-                f"no listener of ours at {spot.endpoint.id} {address} port {self._port}: {error.strerror}"
-            ) from error
-        return sock
+        place = ListeningPlace(self._plan.instance, spot.endpoint.id, address, self._port, self._type)
+        return stack.enter_context(self._observer.listeners.at(self._factory, place))
 
     def _tcp(
         self, sock: socket.socket, watch: Watch, frames: list[Frame], deadline: float

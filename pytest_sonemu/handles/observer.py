@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from pytest_sonemu.handles.bpf import SNAP_LENGTH, Wanted, program
 from pytest_sonemu.handles.factory import SocketFactory
 from pytest_sonemu.handles.frames import Frame, parse
+from pytest_sonemu.handles.listeners import Listeners
 from pytest_sonemu.relay.socket_filter import attach
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Observer:
         self._watches: list[Watch] = []
         self._waiting: list[Watch] = []
         self._reader: Watch | None = None
+        # For the probes that watch here: they go to the same ports.
+        self.listeners = Listeners()
 
     def watch(self, wanted: Wanted, match: Callable[[Frame], bool] = lambda frame: True) -> Watch:
         """Begin to collect the wanted frames for which `match` holds; close it, or use it in `with`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -196,3 +197,14 @@ def test_to_itself(bed: KernelBed, probe: Probe) -> None:
     assert probe("server", "server", tcp=80).outcome == "refused"
     with bed.listen("server", 80):
         assert probe("server", "server", tcp=80).outcome == "open"
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_probes_that_go_to_one_port_at_once_share_a_listener(probe: Probe, protocol: str) -> None:
+    def one(_number: int) -> tuple[str, str | None]:
+        result = probe("input", "server", listen=True, timeout=2.0, **{protocol: 4711})
+        return result.outcome, result.listener
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(one, range(40))) == {("open", "ours")}
+    assert probe("input", "server", **{protocol: 4711}).outcome == "refused"
