@@ -106,6 +106,11 @@ class Containers:
         started = start_time(pid) if pid else None
         return Life(pid, started) if started is not None else None
 
+    def is_paused(self, container: str) -> bool:
+        """Whether it is paused now, by whomever."""
+        with docker_step(f"inspect container {container[:12]}"):
+            return bool(self.api.inspect_container(container)["State"]["Paused"])
+
     def wait_until_ended(self, container: str, timeout: int = 10) -> None:
         """Wait until Docker itself knows that the container has ended (a start before that does nothing)."""
         with docker_step(f"wait for the end of {container[:12]}"):

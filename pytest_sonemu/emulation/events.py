@@ -25,7 +25,7 @@ def _follow(api: APIClient, bed: Bed) -> None:
             wanted = {
                 "type": "container",
                 "label": f"sonemu.testbed={bed.name}",
-                "event": ["start", "die", "oom"],
+                "event": ["start", "die", "oom", "pause", "unpause"],
             }
             for event in api.events(filters=wanted, decode=True):
                 attributes = event["Actor"]["Attributes"]

@@ -154,6 +154,8 @@ class Instance:
             if verb in ("start", "restart") and vnf.life is None:
                 vnf.start_held()
                 self._wire_again(vnf)
+            if verb in ("pause", "unpause"):
+                vnf.note_pause()
             if verb == "pause" and vnf.phase == "running":
                 vnf.pause()
             if verb == "unpause" and vnf.phase == "paused":
@@ -198,6 +200,9 @@ class Instance:
                 return
             life = self.containers.life(vnf.container)
             if life == vnf.life:
+                if vnf.note_pause():
+                    what = "paused" if vnf.phase == "paused" else "unpaused"
+                    self.happened(endpoint_id, f"{endpoint_id} was {what} by somebody else")
                 return
             if vnf.life is not None:
                 if life is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from pytest_sonemu.planning.batches import endpoint_sysctls, namespace_sysctls
 from pytest_sonemu.planning.plan import ContainerPlan, EndpointPlan
 
 STOP_SCRIPT_SECONDS = 5.0
+FROZEN_SECONDS = 1.0
 
 
 class RunningEndpoint:
@@ -139,7 +141,14 @@ class RunningVnf(RunningEndpoint):
                 run_stop_script(self.containers.api, self.container, self.container_plan, STOP_SCRIPT_SECONDS)
             seconds = self.container_plan.grace if grace is None else grace
             processes.end_processes([self.own_process], stop_signal(self.container_plan), seconds)
-        if processes.end_processes([self.own_process], how or signal.SIGKILL, 10.0):
+        ends = how or signal.SIGKILL
+        if not processes.end_processes([self.own_process], ends, FROZEN_SECONDS):
+            return
+        # What is paused does not end; that somebody else has paused it may not have been heard yet.
+        with contextlib.suppress(EmulationError):  # that it does not end is said below
+            if self.note_pause() and self.phase == "paused":
+                self.unpause()
+        if processes.end_processes([self.own_process], ends, 10.0):
             raise EmulationError(f"the first process of {self.container_plan.name} does not end")
 
     def await_end(self) -> None:
@@ -166,6 +175,16 @@ class RunningVnf(RunningEndpoint):
     def unpause(self) -> None:
         self.containers.unpause(self._parts()[0])
         self.phase = "running"
+
+    def note_pause(self) -> bool:
+        """Take note of whether it is paused, by whomever; True: somebody else has changed that."""
+        if self.container is None or self.phase not in ("running", "paused"):
+            return False
+        paused = self.containers.is_paused(self.container)
+        changed = paused != (self.phase == "paused")
+        if changed:
+            self.phase = "paused" if paused else "running"
+        return changed
 
     @property
     def own_process(self) -> tuple[int, int]:

@@ -119,6 +119,7 @@ def start(
     """
     from pytest_sonemu.emulation.images import ImageResolver
 
+    _check_mounts(wish.options)
     say = progress if progress is not None else _to_nobody
     client = bed.client
     requests = wish.image_requests(client.topology)
@@ -153,6 +154,17 @@ def start(
             raise second from error
         raise
     return core
+
+
+def _check_mounts(options: ServiceOptions) -> None:
+    """Docker would speak of its own API, of a container that nobody has named, and only after the images."""
+    for vnf_id, own in options.vnfs.items():
+        for mount in own.mounts:
+            if not Path(mount.source).exists():
+                raise SettingsError(
+                    f"vnfs.{vnf_id}.mounts: there is no {mount.source} on this machine, to be"
+                    f" {mount.target} in '{vnf_id}'; make it, or name another source"
+                )
 
 
 def wait_until_ready(core: InstanceCore) -> None:

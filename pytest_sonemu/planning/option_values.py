@@ -127,8 +127,24 @@ def _number(value: object) -> float:
     return number
 
 
+# capabilities(7) as of Linux 6.1; "ALL" is Docker's.
+CAPABILITIES = frozenset(
+    """ALL AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND BPF CHECKPOINT_RESTORE CHOWN DAC_OVERRIDE
+    DAC_READ_SEARCH FOWNER FSETID IPC_LOCK IPC_OWNER KILL LEASE LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE MKNOD
+    NET_ADMIN NET_BIND_SERVICE NET_BROADCAST NET_RAW PERFMON SETFCAP SETGID SETPCAP SETUID SYSLOG SYS_ADMIN
+    SYS_BOOT SYS_CHROOT SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_RESOURCE SYS_TIME
+    SYS_TTY_CONFIG WAKE_ALARM""".split()
+)
+
+
 def _capabilities(value: object) -> tuple[str, ...]:
-    return tuple(name.upper().removeprefix("CAP_") for name in _texts(value))
+    names = tuple(name.upper().removeprefix("CAP_") for name in _texts(value))
+    for name in names:
+        if name not in CAPABILITIES:
+            raise _Problem(
+                f"'{name}' is no capability{did_you_mean(name, CAPABILITIES)}; see capabilities(7)"
+            )
+    return names
 
 
 def _sysctls(value: object) -> dict[str, str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from pytest_sonemu import NetworkFunction, NetworkService, TestBed
+from pytest_sonemu.errors import SettingsError
 from pytest_sonemu.handles.service import Service
 from pytest_sonemu.topology.model import PoP, PopLink, Topology
 from tests.support.machine import wait
@@ -174,6 +176,32 @@ def test_what_a_vnf_does_with_its_own_interfaces_is_its_own_business(bed: TestBe
         assert view.close_view() == ()
         assert service.dirty is None
     service.stop()
+
+
+def test_a_vnf_that_a_person_paused_is_named_and_can_be_restarted(service: Service) -> None:
+    view = service.view()
+    fw, began = view.vnf("fw"), time.time()
+    for heard in (True, False):
+        fw.container.pause()
+        if heard:
+            assert wait(lambda: fw.state.phase == "paused", 5)
+        fw.restart()
+        assert fw.state.phase == "running"
+    events = service._core.bed.client.events(began)
+    assert "fw was paused by somebody else" in [event.text for event in events]
+    fw.pause()
+    fw.container.unpause()
+    assert wait(lambda: fw.state.phase == "running", 5)
+    fw.container.pause()
+    assert wait(lambda: fw.state.phase == "paused", 5)
+    service._core.settle()
+    assert service.dirty == "fw is paused"
+    assert view.close_view() == ()
+
+
+def test_a_mount_that_does_not_exist_is_named(bed: TestBed) -> None:
+    with pytest.raises(SettingsError, match=r"vnfs\.fw\.mounts: there is no /no/such/place on this machine"):
+        bed.start(NETWORK, vnfs={"fw": {"mounts": ["/no/such/place:/x"]}})
 
 
 def test_a_vnf_that_was_killed_for_memory_is_named(bed: TestBed) -> None:

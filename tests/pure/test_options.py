@@ -160,13 +160,13 @@ def test_the_options_of_all_vnfs_stand_under_those_of_one() -> None:
 
 def test_later_options_win_key_by_key() -> None:
     earlier = parse(
-        vnfs={"fw": {"settle": 5, "image": "a", "cap_add": ["X"]}, "web": {"cpu": 1}}, routes="none"
+        vnfs={"fw": {"settle": 5, "image": "a", "cap_add": ["SYS_TIME"]}, "web": {"cpu": 1}}, routes="none"
     )
-    later = parse(vnfs={"fw": {"settle": 1, "cap_add": ["Y"]}}, address_plan="seed")
+    later = parse(vnfs={"fw": {"settle": 1, "cap_add": ["SYS_NICE"]}}, address_plan="seed")
     merged = merge(earlier, later)
     assert merged.vnf("fw").settle == 1.0  # given, although it is the default
     assert merged.vnf("fw").image == "a"
-    assert merged.vnf("fw").cap_add == ("Y",)
+    assert merged.vnf("fw").cap_add == ("SYS_NICE",)
     assert merged.vnf("web").cpu == 1
     assert (merged.routes, merged.address_plan) == ("none", "seed")
     assert merge() == ServiceOptions()
@@ -262,3 +262,10 @@ def test_options_of_other_services_are_left_out() -> None:
     mine = restrict(options, empty_service())
     assert set(mine.vnfs) == {"*", "empty_vnf1"}
     assert not mine.saps
+
+
+def test_a_capability_that_does_not_exist_is_named_with_its_option() -> None:
+    with pytest.raises(SettingsError, match=r"vnfs\.fw\.cap_add: 'NET_ADMN' is no capability .*'NET_ADMIN'"):
+        parse_service_options({"vnfs": {"fw": {"cap_add": ["CAP_NET_ADMN"]}}}, "here")
+    parsed = parse_service_options({"vnfs": {"fw": {"cap_add": ["cap_sys_ptrace", "ALL"]}}}, "here")
+    assert parsed.vnf("fw").cap_add == ("SYS_PTRACE", "ALL")
