@@ -56,11 +56,17 @@ class Vnf(Life, Commands, Files):
         namespaces.sysctl_path(name)
         if value is None:
             return client.read_sysctl(instance, self.id, name)
-        before = client.set_sysctl(instance, self.id, name, str(value))
+
+        # As a command's: a restart sets it to what the plan says, which is no change of the restart's.
+        def put(wanted: str) -> str:
+            with self._changing():
+                return client.set_sysctl(instance, self.id, name, wanted)
+
+        before = put(str(value))
         self._journal.note("did", f"{name}={value} (was {before})", self.id)
 
         def put_back() -> None:
-            client.set_sysctl(instance, self.id, name, before)
+            put(before)
 
         self._undo.push(put_back, f"{self.id}: {name}={before}")
         return client.read_sysctl(instance, self.id, name)

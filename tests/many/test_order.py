@@ -49,7 +49,7 @@ def test_a_routing_rule(service):
 def test_an_impaired_link(service):
     check(service)
     service.link("link-2").schedule([(0, {"delay": "150ms"})])
-    assert service.ping("input", "web", count=1).rtt.median > 0.25
+    service.vnf("fw").wait_until(lambda _: service.ping("input", "web", count=1).rtt.median > 0.25, timeout=5)
 
 def test_a_pulled_interface(service):
     check(service)
