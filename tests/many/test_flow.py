@@ -19,12 +19,13 @@ from tests.support.static_image import static_image
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Service]:
-    """input - fw - server, of images with one static program, and an E-Line of two SAPs."""
+    """input - fw - server, of images with one static program, SAPs on an E-Line and on an E-LAN."""
     with static_image() as image, TestBed() as bed:
         fw = NetworkFunction("fw", image=image, interfaces=["input", "output"])
         server = NetworkFunction("server", image=image, interfaces=["data"])
         links = {"outside": ["input", "fw:input"], "inside": ["fw:output", "server:data"], "line": ["a", "b"]}
-        yield bed.start(NetworkService.of("flowing", [fw, server], links))
+        lans = {"lan": ["x", "y", "z"]}
+        yield bed.start(NetworkService.of("flowing", [fw, server], links, lans=lans))
 
 
 @pytest.fixture
@@ -55,12 +56,24 @@ def test_the_rate_is_kept(service: Service) -> None:
     assert flow.received == flow.sent
 
 
+# A link that the kernel carries, one that a bridge does, and one that a process of ours does.
+ON: dict[str, tuple[str, str, str, dict[str, str]]] = {
+    "direct": ("line", "a", "b", {}),
+    "E-LAN": ("lan", "x", "y", {}),
+    "relayed": ("line", "a", "b", {"delay": "1ms"}),
+}
+
+
+@pytest.mark.parametrize("where", ON)
 @pytest.mark.parametrize("carrier", [True, False])
-def test_the_gap_of_a_link_that_was_down(service: Service, carrier: bool) -> None:
-    with service.flow("a", "b", udp=5000, rate="1000pps") as flow:
+def test_the_gap_of_a_link_that_was_down(service: Service, where: str, carrier: bool) -> None:
+    name, source, target, impairment = ON[where]
+    if impairment:
+        service.link(name).impair(**impairment)
+    with service.flow(source, target, udp=5000, rate="1000pps") as flow:
         flow.wait_until_flowing()
         before = time.monotonic()
-        with service.link("line").down(carrier=carrier):
+        with service.link(name).down(carrier=carrier):
             down = time.monotonic()
             time.sleep(0.3)
             assert flow.longest_gap > 0.25  # live
@@ -69,8 +82,23 @@ def test_the_gap_of_a_link_that_was_down(service: Service, carrier: bool) -> Non
         flow.wait_until_flowing()
     # The link went down, and came up, at some moment while it was told to.
     assert shortest - 0.02 <= flow.longest_gap <= longest + 0.02 + flow.stats().sender_pause
-    assert flow.gaps[-1].duration == flow.longest_gap
+    assert max(gap.duration for gap in flow.gaps) == flow.longest_gap
     assert flow.lost > 200
+
+
+@pytest.mark.parametrize("where", ON)
+def test_the_gap_of_a_connection_is_not_shorter(service: Service, where: str) -> None:
+    """TCP sends again what was lost, when its timer says so: 0.2 s after, 0.4 s after that, …"""
+    name, source, target, impairment = ON[where]
+    if impairment:
+        service.link(name).impair(**impairment)
+    with service.flow(source, target, tcp=5000, rate="500pps") as flow:
+        flow.wait_until_flowing()
+        with service.link(name).down(carrier=False):
+            time.sleep(0.3)
+        flow.wait_until_flowing()
+    assert flow.lost == 0
+    assert 0.28 <= flow.longest_gap < 2
 
 
 def test_a_connection_makes_up_for_what_was_lost(service: Service) -> None:

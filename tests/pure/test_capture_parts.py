@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_sonemu.errors import ProbeError, SettingsError
 from pytest_sonemu.handles import filter_program, filters
+from pytest_sonemu.handles.capture import Packets
 from pytest_sonemu.handles.golden import compare
 from pytest_sonemu.handles.packets import CapturedPacket, decode
 from pytest_sonemu.handles.pcap import Record, read_pcap, write_pcap
@@ -245,3 +246,14 @@ def test_a_comparison_names_packets_and_fields() -> None:
     assert not compare(Path("g.pcap"), golden[:1], found[:1], ())
     with pytest.raises(SettingsError, match=r"did you mean 'ip\.ttl'"):
         compare(Path("g.pcap"), golden, found, ("ip.tl",))
+
+
+def test_scapy_s_packets() -> None:
+    inet = pytest.importorskip("scapy.layers.inet")
+    (found, other) = Packets(
+        [CapturedPacket(1.5, "a", "in", SYN), CapturedPacket(2, "a", "in", EVERY["vlan"])]
+    ).scapy()
+    assert (found[inet.IP].src, found[inet.TCP].dport, str(found[inet.TCP].flags)) == ("10.0.0.1", 80, "S")
+    assert found.time == 1.5
+    assert bytes(found) == SYN
+    assert other[inet.TCP].dport == 80
