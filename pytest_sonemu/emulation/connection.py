@@ -80,11 +80,11 @@ class Connection:
         type: int,
         protocol: int = 0,
         *,
-        mute: bool = False,
+        mute: messages.Mute = "",
     ) -> socket.socket:
         """A socket that belongs to an endpoint's namespace, or (endpoint None) to the fabric.
 
-        `mute`: a TCP socket that is connected without a word and may stand where another one listens.
+        A `mute` one takes nothing and says nothing; see `OpenSocket`.
         """
         if instance is not None:
             self.touched.add(instance)

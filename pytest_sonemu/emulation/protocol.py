@@ -103,11 +103,16 @@ class Undo:
     kind: Literal["undo"] = "undo"
 
 
+Mute = Literal["", "port", "connection"]
+
+
 @dataclass(frozen=True, slots=True)
 class OpenSocket:
     """A socket of an endpoint's namespace (`endpoint` None: the fabric's). Reply: `Done` + 1 descriptor.
 
-    `mute`: a TCP socket that is connected without a word and may stand where another one listens.
+    A `mute` one takes nothing of what comes in, and the kernel is silent about it: "port" by a filter, to
+    which a TCP socket has a right only here; "connection" one that is connected without a word as well,
+    and may stand where another one listens.
     """
 
     instance: str | None
@@ -115,7 +120,7 @@ class OpenSocket:
     family: int
     type: int
     protocol: int = 0
-    mute: bool = False
+    mute: Mute = ""
     kind: Literal["open_socket"] = "open_socket"
 
 

@@ -14,11 +14,13 @@ from pytest_sonemu.emulation.bed import Bed
 from pytest_sonemu.emulation.codec import Channel
 from pytest_sonemu.emulation.failures import failure
 from pytest_sonemu.emulation.spawning import Caller
+from pytest_sonemu.relay.socket_filter import Instruction, attach
 
 if TYPE_CHECKING:
     from pytest_sonemu.emulation.keeper import Keeper
 
 _TCP_REPAIR = 19
+_NOTHING: list[Instruction] = [(0x06, 0, 0, 0)]
 
 
 class Requests:
@@ -136,6 +138,8 @@ class Requests:
         def make() -> int:
             with socket.socket(request.family, request.type, request.protocol) as made:
                 if request.mute:
+                    attach(made, _NOTHING)
+                if request.mute == "connection":
                     made.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
                 return made.detach()
 

@@ -16,12 +16,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from pytest_sonemu.emulation.client import BedClient
+from pytest_sonemu.emulation.protocol import Mute
 from pytest_sonemu.errors import BedGoneError, EmulationError, NotFoundError, ProbeError
 from pytest_sonemu.handles.recordings import ICMP, ICMPV6, TCP, UDP
 from pytest_sonemu.planning.plan import Address
-from pytest_sonemu.relay.socket_filter import Instruction, attach
 
-_NOTHING: list[Instruction] = [(0x06, 0, 0, 0)]
 # Of the 1,024 descriptors that a process commonly may have open.
 MOST_SOCKETS = 600
 _IGNORE_ECHOES = {4: "net.ipv4.icmp_echo_ignore_all", 6: "net.ipv6.icmp.echo_ignore_all"}
@@ -107,7 +106,7 @@ class Silence:
         return sock
 
     def _take_connection(self, ear: Ear) -> socket.socket:
-        sock = self._open(ear, socket.SOCK_STREAM, 0, mute=True)
+        sock = self._open(ear, socket.SOCK_STREAM, 0, "connection")
         try:
             sock.bind((str(ear.address), ear.port))
             sock.connect((str(ear.other), ear.other_port))
@@ -119,19 +118,13 @@ class Silence:
             ) from error
         return sock
 
-    def _open(self, ear: Ear, kind: int, protocol: int, *, mute: bool = False) -> socket.socket:
+    def _open(self, ear: Ear, kind: int, protocol: int, mute: Mute = "port") -> socket.socket:
         if len(self._ports) + sum(each is not None for each in self._held.values()) >= MOST_SOCKETS:
             raise ProbeError(
                 f"the recording has more than {MOST_SOCKETS // 2} conversations at once; replay it in parts"
             )
         family = socket.AF_INET if ear.address.version == 4 else socket.AF_INET6
-        sock = self.client.socket(self.instance, ear.endpoint, family, kind, protocol, mute=mute)
-        try:
-            attach(sock, _NOTHING)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+        return self.client.socket(self.instance, ear.endpoint, family, kind, protocol, mute=mute)
 
 
 class EchoSilence:

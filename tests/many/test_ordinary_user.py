@@ -104,6 +104,21 @@ def test_a_keeper_of_root_serves_its_user_alone(user: OrdinaryUser) -> None:
     assert (keeper_uid, mode, owner) == ("0", "0o700", str(user.uid))
 
 
+def test_a_replay_needs_no_rights(user: OrdinaryUser) -> None:
+    script = (
+        "from pytest_sonemu import NetworkService, TestBed\n"
+        "sides = {'192.0.2.1': 'a', '192.0.2.80': 'b'}\n"
+        "with TestBed() as bed:\n"
+        "    service = bed.start(NetworkService.of('line', [], {'line': ['a', 'b']}))\n"
+        "    with service.sap('b').capture(filter='tcp') as capture:\n"
+        "        result = service.replay('docs/how_to/harmless.pcap', sides, speed='max')\n"
+        "print(len(result.lost), len(result.packets), len(capture))\n"
+    )
+    done = user.run(".venv/bin/python", "-c", script)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.split() == ["0", "8", "8"]
+
+
 def test_nothing_in_the_project_belongs_to_root(user: OrdinaryUser) -> None:
     strangers = [path for path in user.home.rglob("*") if path.lstat().st_uid != user.uid]
     assert strangers == []
