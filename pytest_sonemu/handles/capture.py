@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from pytest_sonemu.errors import ProbeError
 from pytest_sonemu.handles import filter_program, filters
+from pytest_sonemu.handles.differing import side_by_side
 from pytest_sonemu.handles.fence import let_pass
 from pytest_sonemu.handles.netlink import read_links, route_socket
 from pytest_sonemu.handles.packets import CapturedPacket, RawFrame
@@ -49,6 +50,10 @@ class Post:
         return sent if outgoing else self.received
 
 
+# Of packets in a comparison that fails.
+_SHOWN = 40
+
+
 class Packets(Sequence[CapturedPacket]):
     """Packets in the order in which they were seen."""
 
@@ -78,6 +83,13 @@ class Packets(Sequence[CapturedPacket]):
 
     def __hash__(self) -> int:
         return hash(self._packets)
+
+    def explain_difference(self, other: object) -> list[str]:
+        """Lines for a failed comparison: the packets that only one of the two has."""
+        rows = [_row(packet) for packet in self]
+        if not isinstance(other, Packets):
+            return [f"  {row}" for row in rows[:_SHOWN]]
+        return side_by_side(rows, [_row(packet) for packet in other], "only left", "only right")[:_SHOWN]
 
     def matching(
         self, wanted: Match = "", *, at: str | None = None, direction: Direction | None = None
@@ -332,6 +344,10 @@ def resolver(plan: DeploymentPlan) -> filters.Resolve:
         return [address.ip for interface in interfaces for address in interface.addresses]
 
     return resolve
+
+
+def _row(packet: CapturedPacket) -> str:
+    return f"{packet.at} {packet.direction} {packet.summary()}"
 
 
 def _checker(wanted: str, resolve: filters.Resolve | None) -> Callable[[CapturedPacket], bool]:

@@ -6,7 +6,7 @@ Handles are cheap views on this; several may look at the same instance, each wit
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +46,8 @@ class BedCore:
         self._echo_silence: EchoSilence | None = None
         self.files = OwnFiles()
         self.journal = Journal()
+        # What starts were asked for, also those that failed: reports look for secrets in it.
+        self.asked: list[Mapping[str, object]] = []
         self.docker_version: str | None = None
         # Finds another generator of flows by its name; pytest's hook, where there is pytest.
         self.find_generator: Callable[[str], Generator | None] = lambda name: None

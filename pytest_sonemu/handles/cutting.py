@@ -27,15 +27,19 @@ class Down:
         assert service.ping("input", "fw").loss == 1
     """
 
-    def __init__(self, client: BedClient, what: str, ends: Iterable[Ends], how: CutKind) -> None:
-        self._client, self.what, self._how = client, what, how
+    def __init__(
+        self, client: BedClient, undo: UndoStack, what: str, ends: Iterable[Ends], how: CutKind
+    ) -> None:
+        self._client, self._undo, self.what, self._how = client, undo, what, how
         self._ends = list(ends)
         for instance, names in self._ends:
             client.request(Cut(instance, names, how, what))
+        undo.did(f"{what} taken down")
 
     def up(self) -> None:
         """Bring it up again; may be called again."""
         bring_up(self._client, self.what, self._ends)
+        self._undo.did(f"{self.what} brought up")
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +58,7 @@ def take_down(client: BedClient, undo: UndoStack, what: str, ends: Iterable[Ends
     chosen = list(ends)
     # First the undo: it does nothing where nothing was cut.
     undo.push(lambda: bring_up(client, what, chosen), f"{what} up again")
-    return Down(client, what, chosen, how)
+    return Down(client, undo, what, chosen, how)
 
 
 def bring_up(client: BedClient, what: str, ends: Iterable[Ends]) -> None:

@@ -37,6 +37,7 @@ class Impairable:
             yield
         finally:
             self._put(before)
+            self._undo.did("impaired as before", self._name)
 
     def schedule(self, steps: Steps, direction: str | None) -> Schedule:
         """Impaired by steps over time, until stopped or the view ends."""
@@ -56,6 +57,14 @@ class Impairable:
 
     def _change(self, direction: str | None, values: dict[str, Any]) -> None:
         self._put(self._changed(parse_impairment(values), self._direction(direction)))
+        shown = ", ".join(f"{name} {value}" for name, value in values.items())
+        way = f" {direction}" if direction is not None else ""
+        self._undo.did(f"impaired{way}: {shown or 'by nothing'}", self._name)
+
+    @property
+    def _name(self) -> str:
+        """The link as a test calls it."""
+        return self._target.rpartition("/")[2]
 
     def _changed(
         self, changes: Mapping[str, Any], way: Literal["both"] | Direction, step: int | None = None

@@ -206,6 +206,7 @@ class TestBed:
     ) -> Service:
         """`start` with more to say: the uuid, whether Dockerfiles may be built, who hears of progress, whom
         errors advise."""
+        self._core.asked.append(options)
         wish = wanted(package, options)
         core = start(
             self._core, wish, progress or self._progress, uuid=uuid, allow_build=allow_build, caller=caller

@@ -59,7 +59,10 @@ def trace(
     if any(run.lost_at for run in runs) and (absent := bed.not_running(plan.instance)):
         runs = tuple(replace(run, reason=f"{absent}; {run.reason}") if run.lost_at else run for run in runs)
     port = subject.port if subject.protocol != "icmp" else None
-    return Trace(str(start), end.text, subject.protocol, port, runs)
+    found = Trace(str(start), end.text, subject.protocol, port, runs)
+    blame = next((run.lost_at for run in runs if run.lost_at), None) or ""
+    bed.journal.note("probe", repr(found), start.endpoint.id, failed=bool(found.lost), blame=blame)
+    return found
 
 
 def check_path(bed: BedCore, plan: DeploymentPlan, path: PathPlan, **how: object) -> PathCheck:

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from pytest_sonemu.errors import ProbeError
+from pytest_sonemu.handles.differing import side_by_side
 from pytest_sonemu.handles.results import Direction, milliseconds, one_line
 
 Way = Literal["there", "back"]
 TraceProtocol = Literal["tcp", "udp", "icmp", "http"]
+
+
+class Hops(list[str]):
+    """Connection points in order: a list like any other, which can say why it is not another one."""
+
+    def __init__(self, hops: Iterable[str], why: str) -> None:
+        super().__init__(hops)
+        self._why = why
+
+    def explain_difference(self, other: object) -> list[str]:
+        """Lines for a failed comparison: the points that only one of the two has, and what was seen."""
+        if not isinstance(other, (list, tuple)):
+            return [self._why]
+        texts = [str(each) for each in other]
+        return [*side_by_side(self, texts, "crossed, not expected", "expected, not crossed"), self._why]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +97,13 @@ class TraceRun:
     def hops(self) -> list[str]:
         """The connection points crossed on the way there, in order, without the source's own."""
         crossings = [crossing for segment in self.segments for crossing in segment.there]
-        return [crossing.at for crossing in crossings if crossing.endpoint != self.source]
+        return Hops((each.at for each in crossings if each.endpoint != self.source), self.text())
 
     @property
     def back_hops(self) -> list[str]:
         """The connection points crossed on the way back, in order, without the source's own."""
         crossings = [crossing for segment in reversed(self.segments) for crossing in segment.back]
-        return [crossing.at for crossing in crossings if crossing.endpoint != self.source]
+        return Hops((each.at for each in crossings if each.endpoint != self.source), self.text())
 
     @property
     def rewritten(self) -> tuple[Rewrite, ...]:
@@ -108,7 +125,8 @@ class TraceRun:
 
     def text(self) -> str:
         """The way and what became of it, in a line of any length."""
-        way = " -> ".join(self.hops) or "nowhere"
+        crossings = [crossing for segment in self.segments for crossing in segment.there]
+        way = " -> ".join(each.at for each in crossings if each.endpoint != self.source) or "nowhere"
         notes = [self.reason] if not (self.reached and self.answered) else []
         if self.terminated_at:
             notes.append(f"ended and begun anew by {self.terminated_at}")

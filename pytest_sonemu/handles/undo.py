@@ -53,6 +53,11 @@ class UndoStack:
         with self._lock:
             return tuple(label for label, _ in self._steps)
 
+    def did(self, text: str, place: str = "") -> None:
+        """Note for the report of a failure what was done, here or to a link."""
+        if self._journal is not None:
+            self._journal.note("did", text, place)
+
     def push(self, step: Callable[[], object], label: str = "") -> None:
         """Call `step` when the view ends. Raises EmulationError if it has ended: nothing would undo it."""
         with self._lock:

@@ -57,7 +57,7 @@ def write(
         for name, text in _papers(core, found[core.client.name], began):
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             (place / name).write_text(blotter.clean(text))
-        _copy_shares(core, place)
+        _copy_shares(core, place, blotter)
         if failed and core.black_box is not None:
             _write_pcaps(core, core.black_box, place / "pcap", began)
     return folder
@@ -81,13 +81,30 @@ def _write_pcaps(core: BedCore, black_box: BlackBox, place: Path, began: float) 
         (place / INCOMPLETE).write_text(f"Not everything is here: {error}\n")
 
 
-def _copy_shares(core: BedCore, place: Path) -> None:
+def _copy_shares(core: BedCore, place: Path, blotter: Blotter) -> None:
     """What VNFs have put into /mnt/share, a folder each; empty ones are left out."""
+
+    def copy(source: str, target: str) -> None:
+        shutil.copy2(source, target, follow_symlinks=False)
+        written = Path(target)
+        if (
+            blotter
+            and not written.is_symlink()
+            and (cleaned := blotter.clean_bytes(was := written.read_bytes())) != was
+        ):
+            written.write_bytes(cleaned)
+
     for instance in core.known_instances():
         for share in sorted((core.client.run_dir / "instances" / instance.plan.instance).glob("*/share")):
             if any(share.iterdir()):
                 # What links lead to is the image's, or nobody's.
-                shutil.copytree(share, place / "share" / share.parent.name, symlinks=True, dirs_exist_ok=True)
+                shutil.copytree(
+                    share,
+                    place / "share" / share.parent.name,
+                    symlinks=True,
+                    dirs_exist_ok=True,
+                    copy_function=copy,
+                )
 
 
 def _papers(core: BedCore, gathered: Gathered, began: float) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+_HEAD = 120
+
 
 def explain(op: str, left: Any, right: Any) -> list[str] | None:
     """Lines for `assert left == right`; None leaves it to pytest.
@@ -13,9 +15,10 @@ def explain(op: str, left: Any, right: Any) -> list[str] | None:
     """
     if op != "==" or (not _ours(left) and not _ours(right)):
         return None
-    own = getattr(left, "explain_difference", None)
-    if own is not None:
-        return [_head(left, right), *own(right)]
+    for one, other in ((left, right), (right, left)):
+        own = getattr(one, "explain_difference", None)
+        if own is not None:
+            return [_head(left, right), *own(other)]
     if type(left) is not type(right) or not is_dataclass(left):
         return None
     return [_head(left, right), *_differences(left, right)]
@@ -26,7 +29,10 @@ def _ours(thing: Any) -> bool:
 
 
 def _head(left: Any, right: Any) -> str:
-    return f"{type(left).__name__} == {type(right).__name__}"
+    if type(left) is type(right) and is_dataclass(left):
+        return f"{type(left).__name__} == {type(right).__name__}"
+    texts = [text if len(text := repr(each)) <= _HEAD else f"{text[: _HEAD - 1]}…" for each in (left, right)]
+    return " == ".join(texts)
 
 
 def _differences(left: Any, right: Any, path: str = "") -> list[str]:

@@ -13,9 +13,10 @@ from pytest_sonemu.handles.core import BedCore, InstanceCore
 from pytest_sonemu.reports import artifacts
 from pytest_sonemu.reports.gathering import gather
 from pytest_sonemu.reports.properties import properties
-from pytest_sonemu.reports.secrets import Blotter, secrets_of
+from pytest_sonemu.reports.secrets import Blotter, secrets_in, secrets_of
 from pytest_sonemu.reports.story import Entry, tell
 from pytest_sonemu.sharing import reporting
+from pytest_sonemu.sharing.factories import asks_of_fixtures
 from pytest_sonemu.sharing.pool import Held
 from pytest_sonemu.sharing.session import Sharing
 
@@ -28,7 +29,6 @@ class _Test:
 
     began: float
     held: list[Held] = field(default_factory=list)
-    blotter: Blotter = field(default_factory=lambda: Blotter(()))
     failed: bool = False
 
     @property
@@ -45,6 +45,44 @@ def complete(
     report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None], sharing: Sharing
 ) -> None:
     """Add our sections to one report, and write the test's artifacts; secrets are blotted out."""
+    try:
+        _complete(report, item, call, sharing)
+    finally:
+        _hush(report, item, sharing)
+
+
+def _hush(report: pytest.TestReport, item: pytest.Item, sharing: Sharing) -> None:
+    """No secret that this session knows of is in a report, whatever became of the test."""
+    test = item.stash.get(_TEST, None)
+    blotter = _blotter(item, test, sharing)
+    if blotter:
+        report.longrepr = blotter.clean_object(report.longrepr)
+        report.sections = [(name, blotter.clean(text)) for name, text in report.sections]
+        item.user_properties[:] = blotter.clean_object(item.user_properties)
+        report.user_properties = blotter.clean_object(list(report.user_properties))
+
+
+def _blotter(item: pytest.Item, test: _Test | None, sharing: Sharing) -> Blotter:
+    known = sharing.secrets
+    for layer in (sharing.run.command_line, sharing.run.ini):
+        known.update(str(value) for path, value in layer.leaves.items() if "secrets" in path)
+    for mark in item.iter_markers("sonemu"):
+        known.update(secrets_in(mark.kwargs))
+    known.update(secrets_in(getattr(item, "funcargs", {})))
+    if (callspec := getattr(item, "callspec", None)) is not None:
+        known.update(secrets_in(callspec.params))
+    for ask in (*sharing.known_asks(item), *asks_of_fixtures(item, item.config)):
+        known.update(secrets_in(ask.options))
+    if test is not None:
+        known.update(secrets_of(instance.plan for instance in _instances(test)))
+        for _held, core in test.beds:
+            known.update(secrets_in(core.asked))
+    return Blotter(known)
+
+
+def _complete(
+    report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None], sharing: Sharing
+) -> None:
     if call.when == "setup":
         item.stash[_TEST] = _Test(call.start)
     test = item.stash.get(_TEST, None)
@@ -61,10 +99,6 @@ def complete(
         _tell_what_was_undone(report, item, test)
     else:
         _tell(report, item, test, sharing)
-    if test.blotter:
-        report.longrepr = test.blotter.clean_object(report.longrepr)
-        report.sections = [(name, test.blotter.clean(text)) for name, text in report.sections]
-        item.user_properties[:] = test.blotter.clean_object(item.user_properties)
 
 
 def add_section(report: pytest.TestReport, name: str, lines: Sequence[str]) -> None:
@@ -85,7 +119,6 @@ def _meet(test: _Test, item: pytest.Item, sharing: Sharing) -> None:
     for held in (*item.stash.get(reporting.HELD, []), *wider):
         if all(known is not held for known in test.held):
             test.held.append(held)
-    test.blotter = Blotter(secrets_of(instance.plan for instance in _instances(test)))
 
 
 def _instances(test: _Test) -> Iterable[InstanceCore]:
@@ -100,9 +133,8 @@ def _tell(report: pytest.TestReport, item: pytest.Item, test: _Test, sharing: Sh
     found = {core.client.name: gather(core, core.known_instances(), test.began) for _held, core in test.beds}
     where: Path | None = None
     if wanted and test.beds:
-        where = artifacts.write(
-            item, test.beds, found, test.began, sharing, test.blotter, failed=report.failed
-        )
+        blotter = _blotter(item, test, sharing)
+        where = artifacts.write(item, test.beds, found, test.began, sharing, blotter, failed=report.failed)
     if not report.failed:
         return
     entries = [entry for gathered in found.values() for entry in gathered.entries]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote, quote_plus
 
+from pytest_sonemu.planning.option_models import Secret
 from pytest_sonemu.planning.plan import DeploymentPlan
 
 HIDDEN = "***"
 # A shorter value would blot out ordinary words; and nobody is safe with such a secret.
 SHORTEST = 4
 _DEEPEST = 12
+_NESTED = 3
 _CUT = re.compile(r"\.\.\.|…")
 
 
@@ -21,12 +25,23 @@ class Blotter:
 
     def __init__(self, values: Iterable[str]) -> None:
         known = {value for value in values if len(value) >= SHORTEST}
-        # As it stands, and as Python and JSON write it.
-        forms = known | {repr(value)[1:-1] for value in known} | {json.dumps(value)[1:-1] for value in known}
+        # As it stands; as Python, JSON, a shell and a URL write it; and as these are written in turn: a text
+        # in a mapping in a text that a traceback shows.
+        rounds = [known]
+        for _ in range(_NESTED):
+            rounds.append({written for value in rounds[-1] for written in _written(value)})
+        forms = set().union(*rounds)
+        self._near = sorted(rounds[0] | rounds[1], key=len, reverse=True)
         self._values = sorted(forms, key=len, reverse=True)
 
     def __bool__(self) -> bool:
         return bool(self._values)
+
+    def clean_bytes(self, data: bytes) -> bytes:
+        """The same for the content of a file."""
+        for value in self._values:
+            data = data.replace(value.encode(), HIDDEN.encode())
+        return data
 
     def clean(self, text: str) -> str:
         for value in self._values:
@@ -35,7 +50,7 @@ class Blotter:
 
     def _clean_cut(self, text: str) -> str:
         """What pytest has cut out of a long text: "...cret'" is half a secret."""
-        for value in self._values:
+        for value in self._near:
             for length in range(len(value) - 1, SHORTEST - 2, -1):
                 for dots in ("...", "…"):
                     text = text.replace(f"{dots}{value[-length:]}", f"{dots}{HIDDEN}")
@@ -62,6 +77,33 @@ class Blotter:
             for name, value in vars(thing).items():
                 object.__setattr__(thing, name, self.clean_object(value, depth + 1))
         return thing
+
+
+def _written(value: str) -> Iterator[str]:
+    yield repr(value)[1:-1]
+    yield repr(value.encode())[2:-1]
+    yield json.dumps(value)[1:-1]
+    yield shlex.quote(value).removeprefix("'").removesuffix("'")
+    yield quote(value, safe="")
+    yield quote_plus(value)
+    # In a text that holds both kinds of quotes Python escapes one of them.
+    yield value.replace("\\", "\\\\").replace("'", "\\'")
+
+
+def secrets_in(thing: object, depth: int = 0) -> Iterator[str]:
+    """The values below every key `secrets` of plain data, as a person writes options."""
+    if depth > _DEEPEST:
+        return
+    if isinstance(thing, Mapping):
+        for key, value in thing.items():
+            if key == "secrets" and isinstance(value, Mapping):
+                for each in value.values():
+                    yield each.reveal() if isinstance(each, Secret) else str(each)
+            else:
+                yield from secrets_in(value, depth + 1)
+    elif isinstance(thing, (list, tuple)):
+        for each in thing:
+            yield from secrets_in(each, depth + 1)
 
 
 def secrets_of(plans: Iterable[DeploymentPlan]) -> list[str]:

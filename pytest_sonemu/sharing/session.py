@@ -48,6 +48,8 @@ class Sharing:
         self._demand_of: dict[pytest.Item, Demand] = {}
         self._missing: dict[str, Sequence[str]] = {}
         self._besides: dict[str | Path, Layer | None] = {}
+        # Values of secrets that anything in this session was told: no report shows one.
+        self.secrets: set[str] = set()
 
     # what a test asks for
 
