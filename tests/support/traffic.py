@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from ipaddress import IPv4Address, IPv6Address
 
@@ -13,7 +14,8 @@ def bulk(
 ) -> int:
     """Send `size` bytes by one TCP connection, and return how many arrived. Raises OSError."""
     received = 0
-    with target.socket() as listener:
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with target.socket(family) as listener:
         listener.settimeout(5)
         listener.bind((str(address), 0))
         listener.listen(1)
@@ -29,7 +31,7 @@ def bulk(
         taker = threading.Thread(target=take)
         taker.start()
         try:
-            with source.socket() as sender:
+            with source.socket(family) as sender:
                 sender.settimeout(5)
                 sender.connect((str(address), listener.getsockname()[1]))
                 sender.sendall(b"x" * size)
