@@ -1,7 +1,7 @@
 """Tables and plots of `docs/links.md`, from the figures of the benchmarks.
 
-`python -m benchmarks.plots relay.json links.json docs/links` writes SVG files into that folder, and prints
-the tables in Markdown.
+`python -m benchmarks.plots docs/links --relay relay.json --links links.json` writes SVG files there, and
+prints the tables in Markdown.
 """
 
 from __future__ import annotations
@@ -90,38 +90,30 @@ def delay_points(rows: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
     return points
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="tables and plots of the links' figures")
-    parser.add_argument("relay", type=Path)
-    parser.add_argument("links", type=Path)
-    parser.add_argument("folder", type=Path)
-    options = parser.parse_args(arguments)
-    relay = [row for part in json.loads(options.relay.read_text()).values() for row in part]
-    figures = json.loads(options.links.read_text())
-    options.folder.mkdir(exist_ok=True)
-    plots = {}
-    if points := delay_points(relay):
+def of_relay(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """The plots, by name; prints the table."""
+    plots: dict[str, str] = {}
+    if points := delay_points(rows):
         plots["delays"] = asked_and_measured("Delay: p50 and p95, idle and busy", points, "ms")
     rates = [
         (f"{row['what']} {row['asked']}", float(row["measured"].rstrip("%")), row["measured"])
-        for row in relay
+        for row in rows
         if row["what"].startswith(("TCP goodput", "UDP at")) and re.fullmatch(r"[\d.]+%", row["measured"])
     ]
     if rates:
         plots["rates"] = bars("Measured rate in % of the rate asked for", rates, 100.0)
-    links = figures["links"]
-    shares = [(row["name"], row["share"], f"{row['share']:.0%}") for row in links]
-    plots["throughput"] = bars("TCP throughput, as a share of a bare veth pair", shares, 1.0)
-    plots["round-trips"] = bars(
-        "Round trip of a small datagram, µs",
-        [(row["name"], row["rtt"], f"{row['rtt']:.0f}") for row in links],
-    )
-    for name, svg in plots.items():
-        (options.folder / f"{name}.svg").write_text(svg)
     print("| what | asked | measured | within the limits |\n|---|---|---|---|")
-    for row in relay:
+    for row in rows:
         verdict = {True: "yes", False: "no", None: ""}[row["good"]]
         print(f"| {row['what']} | {row['asked']} | {row['measured']} | {verdict} |")
+    return plots
+
+
+def of_links(figures: dict[str, Any]) -> dict[str, str]:
+    """The plots, by name; prints the tables."""
+    links = figures["links"]
+    shares = [(row["name"], row["share"], f"{row['share']:.0%}") for row in links]
+    trips = [(row["name"], row["rtt"], f"{row['rtt']:.0f}") for row in links]
     print("\n| link | of a bare veth pair | round trip | promised |\n|---|---|---|---|")
     for row in links:
         promise = "" if row["promise"] is None else f"{row['promise']:.0%}"
@@ -133,6 +125,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for key in ("through taps", "bypassed")
         ]
         print(f"| {row['what']}, {row['unit']} | {values[0]} | {values[1]} | {row['ratio']:.2f} |")
+    return {
+        "throughput": bars("TCP throughput, as a share of a bare veth pair", shares, 1.0),
+        "round-trips": bars("Round trip of a small datagram, µs", trips),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="tables and plots of the links' figures")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--relay", type=Path, help="what benchmarks.relay wrote")
+    parser.add_argument("--links", type=Path, help="what benchmarks.links wrote")
+    options = parser.parse_args(arguments)
+    options.folder.mkdir(exist_ok=True)
+    plots: dict[str, str] = {}
+    if options.relay:
+        parts = json.loads(options.relay.read_text())
+        plots |= of_relay([row for part in parts.values() for row in part])
+    if options.links:
+        plots |= of_links(json.loads(options.links.read_text()))
+    for name, svg in plots.items():
+        (options.folder / f"{name}.svg").write_text(svg)
     return 0
 
 

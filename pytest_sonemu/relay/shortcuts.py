@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -79,9 +80,9 @@ class Shortcuts:
             return
         try:
             self._redirects.add(ingress, flow.egress)
-        except OSError:
-            # A kernel without u32, or an interface that has gone: the relay does it by hand.
-            self._refused = not self._there
+        except OSError as error:
+            # Without u32 for good; if an interface has gone, until it is told of another.
+            self._refused = error.errno in (errno.ENOENT, errno.EOPNOTSUPP)
             return
         self._there[ingress] = flow, flow.egress
 
