@@ -68,9 +68,12 @@ def goodput(a: Site, b: Site, size: str = "8K", seconds: int = 4, port: int = 52
 
 
 def stream(a: Site, b: Site, size: str = "8K", seconds: int = 4, port: int = 5201) -> tuple[float, int]:
-    """Of one TCP stream: bits per second of data that came, and how many segments were sent again."""
+    """Of one TCP stream: bits per second of data that came, and how many segments were sent again.
+
+    Without its first second, in which TCP finds out how fast it may be.
+    """
     serving = server(b, port)
-    command = ["iperf3", "-J", "-c", b.address, "-p", str(port), "-t", str(seconds + 1), "-l", size]
+    command = ["iperf3", "-J", "-c", b.address, "-p", str(port), "-O", "1", "-t", str(seconds), "-l", size]
     output = json.loads(a.popen(command, stdout=subprocess.PIPE).communicate(timeout=seconds + 60)[0])
     end(serving)
     if "error" in output:
