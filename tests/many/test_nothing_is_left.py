@@ -23,6 +23,10 @@ from pytest_sonemu import NetworkFunction, NetworkService
 CHAIN = NetworkService.chain("input", NetworkFunction("fw", image="sonemu/vnf-base"), "output")
 
 @pytest.mark.sonemu(package=CHAIN)
+def test_that_has_failed_before(service):
+    assert service.connect("input", "fw", tcp=80).outcome == "open"
+
+@pytest.mark.sonemu(package=CHAIN)
 def test_in_the_middle(service, testbed):
     held = service.sap("input").socket()
     service.vnf("fw").exec("true")
@@ -87,6 +91,10 @@ def test_a_run_that_is_told_to_end_leaves_nothing(run: Run, how: signal.Signals)
     run.process.send_signal(how)
     assert run.process.wait(10) != 0
     assert run.bed.wait_until_gone(5).none
+    told = run.output.read_text()
+    assert "sonemu: what happened" in told, "what had failed before is reported all the same"
+    assert "<refused: tcp input -> fw" in told
+    assert "run it again: pytest test_suite.py::test_that_has_failed_before" in told
 
 
 def test_the_sweep_takes_what_a_killed_keeper_left(run: Run) -> None:
