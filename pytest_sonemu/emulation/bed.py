@@ -17,6 +17,7 @@ from pytest_sonemu.emulation.forwarder import Forwarder
 from pytest_sonemu.emulation.instance import PARALLEL, Instance
 from pytest_sonemu.emulation.protocol import Applied, BedState, Boot
 from pytest_sonemu.emulation.readings import BedEvent, PastCounters
+from pytest_sonemu.emulation.running import RunningEndpoint
 from pytest_sonemu.emulation.shaping import Shaping
 from pytest_sonemu.emulation.spawning import SpawnedProcesses
 from pytest_sonemu.emulation.transcript import Transcript
@@ -64,12 +65,7 @@ class Bed:
     def apply(self, plan: DeploymentPlan, generation: int, progress: Callable[[str], None]) -> Applied:
         """Carry out a plan. Raises StalePlanError, or EmulationError with everything undone."""
         with self._lock:
-            if self._ending:
-                raise EmulationError(f"test bed '{self.name}' is ending")
-            if generation != self._generation:
-                raise StalePlanError(
-                    f"the plan of {plan.instance} is older than what has been given out since"
-                )
+            self._check_fresh(plan, generation)
             folder = self.run_dir / "instances" / plan.instance
             instance = Instance(
                 plan, folder, self.containers, self.fabric, self.shaping, self.forwarder, self.uplinks
@@ -89,6 +85,28 @@ class Bed:
         self.write_state()
         return Applied(plan.instance, instance.state().containers)
 
+    def amend(self, plan: DeploymentPlan, generation: int, progress: Callable[[str], None]) -> Applied:
+        """Make a running instance that of another plan. Raises as `apply` does, and NotFoundError."""
+        with self._lock:
+            self._check_fresh(plan, generation)
+            instance = self.instance(plan.instance)
+            self._generation += 1
+        self.transcript.note(f"change {plan.instance}")
+        try:
+            instance.amend(plan, progress)
+        finally:
+            while instance.discarded:
+                self._put_away(instance.discarded.pop())
+            self.write_state()
+        return Applied(plan.instance, instance.state().containers)
+
+    def _check_fresh(self, plan: DeploymentPlan, generation: int) -> None:
+        """Whether a plan was made against what there is now; the lock is held."""
+        if self._ending:
+            raise EmulationError(f"test bed '{self.name}' is ending")
+        if generation != self._generation:
+            raise StalePlanError(f"the plan of {plan.instance} is older than what has been given out since")
+
     def undo(self, name: str) -> None:
         """End an instance; its numbers can be given out again when this returns."""
         instance = self.instance(name)
@@ -97,9 +115,8 @@ class Bed:
         self._forget(instance)
 
     def _forget(self, instance: Instance) -> None:
-        for vnf in instance.vnfs.values():
-            if vnf.container is not None:
-                self._put_away(vnf.container)
+        for container in instance.all_containers():
+            self._put_away(container)
         shutil.rmtree(instance.folder, ignore_errors=True)
         with self._lock:
             self._instances.pop(instance.plan.instance, None)
@@ -148,7 +165,7 @@ class Bed:
             self._instances = {}
         with ThreadPoolExecutor(PARALLEL) as pool:
             list(pool.map(lambda instance: instance.down(graceful=False), instances))
-            containers = [v.container for i in instances for v in i.vnfs.values() if v.container is not None]
+            containers = [container for instance in instances for container in instance.all_containers()]
             list(pool.map(self._remove, filter(self._claim, containers)))
         self.shaping.close()
         with self._lock:
@@ -199,6 +216,14 @@ class Bed:
             if name not in self._instances:
                 raise NotFoundError("instance", name, self._instances)
             return self._instances[name]
+
+    def endpoint(self, instance: str, name: str) -> RunningEndpoint:
+        """An endpoint of an instance, or, as `<instance>/<id>`, of another. Raises NotFoundError."""
+        found = self.instance(instance)
+        other, slash, rest = name.partition("/")
+        if slash and name not in found.vnfs and name not in found.others:
+            return self.instance(other).endpoint(rest)
+        return found.endpoint(name)
 
     def state(self) -> BedState:
         with self._lock:

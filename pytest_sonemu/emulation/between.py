@@ -78,6 +78,8 @@ def _faults_of_fabric(
     for name, target in planned.redirects.items():
         if {name, target} & broken:
             continue  # it is told already
+        if name not in ends or target not in ends:
+            continue  # the service that it is joined to has ended
         if netlink.read_redirect(sock, ends[name].index) != ends[target].index:
             yield f"{planned.names[name]} is cut off from its link '{planned.links[name]}'"
 

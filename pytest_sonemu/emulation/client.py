@@ -130,6 +130,29 @@ class BedClient(Connection):
             return plan, expect(reply, messages.Applied)
         raise errors.EmulationError(f"bed '{self.name}' changed {PLANNING_TRIES} times while a plan was made")
 
+    def amend(
+        self,
+        instance: str,
+        change: Callable[[DeploymentPlan, Allocations], DeploymentPlan],
+        progress: Callable[[str], None] | None = None,
+    ) -> DeploymentPlan:
+        """Make of a running instance's plan another, and have what differs carried out; returns that plan.
+
+        Planned again if somebody was faster. Raises NotFoundError, and what `change` and the keeper raise.
+        """
+        for _try in range(PLANNING_TRIES):
+            state = self.describe()
+            plans = {one.plan.instance: one.plan for one in state.instances}
+            if instance not in plans:
+                raise errors.NotFoundError("instance", instance, plans)
+            plan = change(plans[instance], state.allocations)
+            try:
+                self.request(messages.Amend(plan, state.allocations.generation), progress)
+            except StalePlanError:
+                continue
+            return plan
+        raise errors.EmulationError(f"bed '{self.name}' changed {PLANNING_TRIES} times while a plan was made")
+
     def undo(self, instance: str) -> None:
         self.request(messages.Undo(instance))
 

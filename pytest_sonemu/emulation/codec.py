@@ -32,6 +32,12 @@ def _adapter(which: str) -> TypeAdapter[Any]:
     return TypeAdapter(Annotated[union, Field(discriminator="kind")])
 
 
+def prepare() -> None:
+    """Make what messages are written and read with, which takes a while, before anybody waits for one."""
+    _adapter("request")
+    _adapter("reply")
+
+
 class Channel:
     """One connection between a client and a keeper. Not thread-safe: one user at a time."""
 

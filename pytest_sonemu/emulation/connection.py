@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pytest_sonemu import errors
 from pytest_sonemu.emulation import places
 from pytest_sonemu.emulation import protocol as messages
-from pytest_sonemu.emulation.codec import Channel, why_none_came
+from pytest_sonemu.emulation.codec import Channel, prepare, why_none_came
 from pytest_sonemu.emulation.failures import raised
 from pytest_sonemu.topology.model import Topology
 
@@ -46,6 +46,8 @@ class Connection:
 
     @classmethod
     def _meet(cls, bed: str, uid: int, first: messages.Request, *, owner: bool) -> Self:
+        # A keeper gives up whose first message does not come within seconds.
+        prepare()
         channel = connect(bed, uid)
         try:
             channel.send(first)

@@ -24,25 +24,28 @@ class Cuts:
 
     def __init__(self, plan: DeploymentPlan) -> None:
         self._lock = threading.Lock()
-        self._number = plan.number
         self._has_sink = False
-        self._splits = plan.splits
-        self._owners = {end.outer: end.endpoint for link in plan.links for end in link.ends}
-        self._owners |= {i.outer: endpoint.id for endpoint in plan.endpoints for i in endpoint.interfaces}
-        joints = {end for link in plan.links for joint in link.joints for end in (joint.a, joint.b)}
-        self._links = [
-            (
-                {end.outer for end in link.ends} | {e for joint in link.joints for e in (joint.a, joint.b)},
-                link.ends,
-            )
-            for link in plan.links
-        ]
-        self._known = self._owners.keys() | joints
-        lines = (link for link in plan.links if link.kind == "E-Line" and not link.bridges)
-        # An E-Line's ends have a place for filters already.
-        self._own_place = {end.outer for link in lines for end in link.ends}
-        self._ready = set(self._own_place)
         self._causes: dict[tuple[str, str], set[str]] = {}
+        self.follow(plan)
+
+    def follow(self, plan: DeploymentPlan) -> None:
+        """Take note of another plan; what is cut of it stays cut."""
+        with self._lock:
+            self._number, self._splits = plan.number, plan.splits
+            self._owners = {end.outer: end.endpoint for link in plan.links for end in link.ends}
+            self._owners |= {i.outer: endpoint.id for endpoint in plan.endpoints for i in endpoint.interfaces}
+            joints = {end for link in plan.links for joint in link.joints for end in (joint.a, joint.b)}
+            self._links = [
+                (
+                    {end.outer for end in link.ends}
+                    | {e for joint in link.joints for e in (joint.a, joint.b)},
+                    link.ends,
+                )
+                for link in plan.links
+            ]
+            self._known = self._owners.keys() | joints
+            for place in [place for place in self._causes if place[0] not in self._known]:
+                del self._causes[place]
 
     def owners(self, ends: Iterable[str]) -> set[str]:
         """The endpoints that the ends belong to. Raises NotFoundError for an end that is not in the plan."""
@@ -86,7 +89,6 @@ class Cuts:
     def again(self, ends: Collection[str]) -> list[Batch]:
         """What there is to do at ends that were made anew."""
         with self._lock:
-            self._ready -= set(ends) - self._own_place
             batches = []
             for how in ("carrier", "frames"):
                 cut = [end for end in ends if self._causes.get((end, how))]
@@ -115,9 +117,8 @@ class Cuts:
         sink, _ = sink_ends(self._number)
         lines = []
         for end in ends:
-            if end not in self._ready:
-                self._ready.add(end)
-                lines.append(f"qdisc add dev {end} clsact")
+            if cut:
+                lines.append(f"qdisc replace dev {end} clsact")
             lines.append(
                 f"filter add dev {end} {_PLACE} u32 match u32 0 0 action mirred egress redirect dev {sink}"
                 if cut

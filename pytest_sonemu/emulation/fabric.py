@@ -20,9 +20,13 @@ class Fabric:
 
     def run(self, batches: Iterable[Batch]) -> None:
         """Raises EmulationError with the line that failed."""
+        self.run_in(None, self._place, batches)
+
+    def run_in(self, namespace: int | None, place: str, batches: Iterable[Batch]) -> None:
+        """As `run`, in a namespace that the transcript calls `place`."""
         for batch in batches:
-            self.transcript.batch(batch, self._place)
-            namespaces.run_inside(None, batch.argv, batch.text)
+            self.transcript.batch(batch, place)
+            namespaces.run_inside(namespace, batch.argv, batch.text, force=batch.force)
 
 
 def present(names: Iterable[str]) -> list[str]:

@@ -14,15 +14,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pytest_sonemu.emulation import counters, namespaces, offload, processes
+from pytest_sonemu.emulation import counters, namespaces, processes
 from pytest_sonemu.emulation.containers import Containers
 from pytest_sonemu.emulation.conversations import Inside
 from pytest_sonemu.emulation.cuts import Cuts
 from pytest_sonemu.emulation.fabric import Fabric, present
 from pytest_sonemu.emulation.forwarder import LOOPBACK, Forwarder, Protocol
+from pytest_sonemu.emulation.interiors import furnish
 from pytest_sonemu.emulation.protocol import Cut, ForwardedPort, InstanceState, VnfVerb
 from pytest_sonemu.emulation.readings import BedEvent
-from pytest_sonemu.emulation.running import RunningEndpoint, RunningVnf
+from pytest_sonemu.emulation.running import Original, RunningEndpoint, RunningVnf
 from pytest_sonemu.emulation.shaping import Shaping
 from pytest_sonemu.emulation.uplinks import Uplinks
 from pytest_sonemu.errors import CapabilityError, EmulationError, NotFoundError
@@ -61,6 +62,10 @@ class Instance:
         # Held while it goes up or down: an end waits for a start that has noticed it.
         self._changing = threading.RLock()
         self.cuts = Cuts(plan)
+        # The containers with which it was started, where a change has put others in their place.
+        self.originals: dict[str, Original] = {}
+        # Containers that are no longer any VNF's, for the bed to put away.
+        self.discarded: list[str] = []
         self.events: list[BedEvent] = []
         self.storms: list[str] = []
         self.warnings: list[str] = []
@@ -82,24 +87,24 @@ class Instance:
         progress(f"containers of {self.plan.instance}")
         self.folder.mkdir(parents=True)
         with ThreadPoolExecutor(PARALLEL) as pool:
-            vnfs = [pool.submit(self._start_held, vnf) for vnf in self.vnfs.values()]
+            vnfs = [pool.submit(self.start_held, vnf) for vnf in self.vnfs.values()]
             for other in self.others.values():
                 other.make()
             for done in vnfs:
                 done.result()
         progress(f"links of {self.plan.instance}")
         relayed = self.shaping.lines_of(self.plan)
-        self.fabric.run(batches.fabric_batches(self.plan, self._namespace_of, relayed=relayed))
+        self.fabric.run(batches.fabric_batches(self.plan, self.namespace_of, relayed=relayed))
         self.shaping.attach(self.plan)
-        self._configure(self.plan.endpoints)
+        self.configure(self.plan.endpoints)
         for other in self.others.values():
             self.uplinks.open(self.plan.instance, other)
-        self._check_ending()
+        self.check_ending()
         for vnf in self.vnfs.values():
             vnf.release()
-        self._publish()
+        self.publish(self.plan.endpoints)
 
-    def _check_ending(self) -> None:
+    def check_ending(self) -> None:
         """A bed may be told to end while an instance starts: what is not made need not be undone."""
         if self.ending:
             raise EmulationError(f"{self.plan.instance} was ended while it started")
@@ -112,48 +117,46 @@ class Instance:
                 " ipv6.disable=1, or leave the option 'ipv6' out"
             )
 
-    def _start_held(self, vnf: RunningVnf) -> None:
+    def start_held(self, vnf: RunningVnf) -> None:
+        """Create a VNF's container and start it in its hold."""
         # The lock keeps Docker's own word of this start from being taken for somebody else's.
-        with vnf.lock, self._named(vnf):
-            self._check_ending()
+        with vnf.lock, self.named(vnf):
+            self.check_ending()
             vnf.create()
-            self._check_ending()
+            self.check_ending()
             vnf.start_held()
 
-    def _configure(self, endpoints: Iterable[EndpointPlan]) -> None:
-        def configure(endpoint: EndpointPlan) -> None:
-            running = self.endpoint(endpoint.id)
-            sysctls = batches.interface_sysctls(endpoint)
-            if sysctls:
-                namespaces.write_sysctls(running.namespace, sysctls)
-            for batch in batches.endpoint_batches(endpoint):
-                self.transcript.batch(batch, running.address_of_namespace)
-                namespaces.run_inside(running.namespace, batch.argv, batch.text)
-            plain = [interface for interface in endpoint.interfaces if not interface.offload]
-            if plain and running.namespace is not None:
-                self.transcript.note(f"offloads off: {', '.join(f'{i.outer} {i.name}' for i in plain)}")
-                # The outer end sends what the endpoint gets.
-                offload.switch_off(interface.outer for interface in plain)
-                names = [interface.name for interface in plain]
-                namespaces.inside(running.namespace, lambda: offload.switch_off(names))
-
+    def configure(self, endpoints: Iterable[EndpointPlan]) -> None:
+        """Give endpoints what is inside their namespaces, once the interfaces are there."""
         with ThreadPoolExecutor(PARALLEL) as pool:
-            for done in [pool.submit(configure, endpoint) for endpoint in endpoints]:
+            running = [self.endpoint(endpoint.id) for endpoint in endpoints]
+            for done in [pool.submit(furnish, self.fabric, each) for each in running]:
                 done.result()
 
     # -- changes ----------------------------------------------------------------------------------
 
+    def amend(self, plan: DeploymentPlan, progress: Callable[[str], None]) -> None:
+        """Make the instance that of another plan, without touching what does not differ.
+
+        Raises PlanningError where that cannot be, EmulationError with everything as before.
+        """
+        from pytest_sonemu.emulation.amending import Amendment
+
+        with self._changing:
+            self.check_ending()
+            Amendment(self, plan).carry_out(progress)
+
     def change(self, endpoint_id: str, verb: VnfVerb, grace: float | None) -> RunningVnf:
         """Stop, start, restart, kill, pause or unpause a VNF; links, addresses and routes are there again."""
         vnf = self.vnf(endpoint_id)
-        with vnf.lock, self._named(vnf):
+        with vnf.lock, self.named(vnf):
             if verb in ("stop", "restart", "kill"):
                 vnf.end(grace=grace, how=signal.SIGKILL if verb == "kill" else None)
                 vnf.await_end()
-                self._after_end(vnf)
+                self.after_end(vnf)
             if verb in ("start", "restart") and vnf.life is None:
                 vnf.start_held()
-                self._wire_again(vnf)
+                self.wire_again(vnf)
             if verb in ("pause", "unpause"):
                 vnf.note_pause()
             if verb == "pause" and vnf.phase == "running":
@@ -175,16 +178,18 @@ class Instance:
             # The relay writes past the filters: what it would send there, it does not carry meanwhile.
             self.shaping.leave_out(self.plan.instance, self.cuts.losing_frames())
         if todo and not wish.cut:
-            self._ask_anew(self.cuts.members(wish.ends))
+            self.ask_anew(self.cuts.members(wish.ends))
 
-    def _ask_anew(self, members: Mapping[str, Iterable[str]]) -> None:
+    def ask_anew(self, members: Mapping[str, Iterable[str]]) -> None:
+        """Have endpoints ask again for neighbours that did not answer."""
+
         def ask(endpoint_id: str) -> None:
             # One that stops or starts just now has no neighbours that it waits for.
-            with contextlib.suppress(EmulationError):
+            with contextlib.suppress(EmulationError, NotFoundError):
                 running = self.endpoint(endpoint_id)
                 if running.namespace is not None:
                     batch = self.cuts.asked_anew(members[endpoint_id])
-                    namespaces.run_inside(running.namespace, [batch.program, "-batch", "-"], batch.text)
+                    namespaces.run_inside(running.namespace, batch.argv, batch.text)
 
         with ThreadPoolExecutor(PARALLEL) as pool:
             for done in [pool.submit(ask, endpoint_id) for endpoint_id in members]:
@@ -195,7 +200,7 @@ class Instance:
         vnf = self.vnfs.get(endpoint_id)
         if vnf is None:
             return
-        with vnf.lock, self._named(vnf):
+        with vnf.lock, self.named(vnf):
             if self.ending or vnf.container is None:
                 return
             life = self.containers.life(vnf.container)
@@ -209,14 +214,15 @@ class Instance:
                     vnf.learn_how_it_ended()
                 # Whoever sees that it has ended finds this told already.
                 self.happened(endpoint_id, f"{endpoint_id} {_how_it_ended(vnf)}")
-                self._after_end(vnf, over=life is None)
+                self.after_end(vnf, over=life is None)
             if life is not None:
                 self.transcript.note(f"{endpoint_id} was started by somebody else")
                 self.happened(endpoint_id, f"{endpoint_id} was started by somebody else")
                 vnf.adopt(life)
-                self._wire_again(vnf)
+                self.wire_again(vnf)
 
-    def _after_end(self, vnf: RunningVnf, *, over: bool = True) -> None:
+    def after_end(self, vnf: RunningVnf, *, over: bool = True) -> None:
+        """Take away what the end of a life leaves in the fabric."""
         # The namespace that we hold has kept the ends, and their counters, until here.
         counters.keep_past(vnf.past, (interface.outer for interface in vnf.plan.interfaces))
         vnf.forget_life(over=over)
@@ -232,15 +238,15 @@ class Instance:
                     raise
         self.shaping.renew(self.plan.instance, outers)
 
-    def _wire_again(self, vnf: RunningVnf) -> None:
+    def wire_again(self, vnf: RunningVnf) -> None:
+        """Wire a new life as the plan has it, and let its command go."""
         outers = [interface.outer for interface in vnf.plan.interfaces]
-        others = present(
-            interface.outer for endpoint in self.plan.endpoints for interface in endpoint.interfaces
-        )
+        ends = [interface.outer for endpoint in self.plan.endpoints for interface in endpoint.interfaces]
+        others = present([*ends, *(end.outer for link in self.plan.links for end in link.ends)])
         self.fabric.run(
             batches.fabric_batches(
                 self.plan,
-                self._namespace_of,
+                self.namespace_of,
                 endpoints={vnf.plan.id},
                 present=set(others),
                 relayed=self.shaping.lines_of(self.plan),
@@ -248,9 +254,9 @@ class Instance:
         )
         self.shaping.renew(self.plan.instance, outers)
         self.fabric.run(self.cuts.again(outers))
-        self._configure([vnf.plan])
+        self.configure([vnf.plan])
         vnf.release()
-        self._ask_anew(self.cuts.members(outers))
+        self.ask_anew(self.cuts.members(outers))
 
     # -- down -------------------------------------------------------------------------------------
 
@@ -314,9 +320,9 @@ class Instance:
         self.transcript.note(f"{LOOPBACK}:{made.outer} is {endpoint_id} port {port}/{protocol}")
         return ForwardedPort(endpoint_id, made.port, made.protocol, made.outer)
 
-    def _publish(self) -> None:
+    def publish(self, endpoints: Iterable[EndpointPlan]) -> None:
         """The ports that the package publishes; where a number is taken, as another one."""
-        for endpoint in self.plan.endpoints:
+        for endpoint in endpoints:
             for port in endpoint.publish:
                 try:
                     self.forward(endpoint.id, port.port, port.protocol, port.outer)
@@ -341,6 +347,11 @@ class Instance:
             raise NotFoundError("endpoint", endpoint_id, [*self.vnfs, *self.others])
         return found
 
+    def all_containers(self) -> list[str]:
+        """Every container of the instance, those that wait for their VNF to be put back too."""
+        current = [vnf.container for vnf in self.vnfs.values() if vnf.container is not None]
+        return [*current, *(one.container for one in self.originals.values()), *self.discarded]
+
     def state(self) -> InstanceState:
         forwards = tuple(
             ForwardedPort(one.endpoint, one.port, one.protocol, one.outer)
@@ -352,11 +363,13 @@ class Instance:
         """Note what nobody asked for through us."""
         self.events.append(BedEvent(time.time(), self.plan.instance, endpoint, text))
 
-    def _namespace_of(self, endpoint_id: str) -> str:
+    def namespace_of(self, endpoint_id: str) -> str:
+        """An endpoint's namespace as `ip` takes it."""
         return self.endpoint(endpoint_id).address_of_namespace
 
     @contextlib.contextmanager
-    def _named(self, vnf: RunningVnf) -> Iterator[None]:
+    def named(self, vnf: RunningVnf) -> Iterator[None]:
+        """Errors in the block say which VNF they are about."""
         try:
             yield
         except EmulationError as error:

@@ -27,7 +27,7 @@ _IFLA_IFNAME, _IFLA_MASTER, _IFLA_EXT_MASK = 3, 10, 29
 _SKIP_STATS = struct.pack("=I", 1 << 3)
 _GETTFILTER, _FILTER, _INGRESS = 46, struct.Struct("=BxxxiIII"), 0xFFFFFFF2
 _TCA_OPTIONS, _U32_ACTION, _ACTION_OPTIONS, _MIRRED_PARMS = 2, 7, 2, 2
-_MIRRED = struct.Struct("=24xI")
+_MIRRED, _REDIRECT = struct.Struct("=20xiI"), 1
 _NDA_DST = 1
 _PERMANENT, _NOARP = 0x80, 0x40
 _CONNECTIONS, _RULES = 1 << 8, 10 << 8
@@ -78,7 +78,9 @@ def read_redirect(sock: socket.socket, index: int) -> int | None:
         for _order, action in attributes(dict(attributes(options)).get(_U32_ACTION, b"")):
             parts = dict(attributes(dict(attributes(action)).get(_ACTION_OPTIONS, b"")))
             if len(parts.get(_MIRRED_PARMS, b"")) >= _MIRRED.size:
-                return int(_MIRRED.unpack_from(parts[_MIRRED_PARMS])[0])
+                how, target = _MIRRED.unpack_from(parts[_MIRRED_PARMS])
+                if how == _REDIRECT:  # others make copies
+                    return int(target)
     return None
 
 

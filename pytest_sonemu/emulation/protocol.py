@@ -96,6 +96,15 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class Amend:
+    """Make a running instance that of `plan`, by what differs; else as `Apply`. Reply: `Applied`."""
+
+    plan: DeploymentPlan
+    generation: int
+    kind: Literal["amend"] = "amend"
+
+
+@dataclass(frozen=True, slots=True)
 class Undo:
     """End an instance (ruling 27 says when the reply comes). Reply: `Done`."""
 
@@ -354,7 +363,7 @@ class Failure:
 
 
 _Lifetime = Boot | Attach | Keep | End
-_Change = Apply | Undo | ChangeVnf | SetSysctl | Impair | Cut | Forward | Unforward
+_Change = Apply | Amend | Undo | ChangeVnf | SetSysctl | Impair | Cut | Forward | Unforward
 _Look = Describe | DescribeVnf | readings.Reading
 _Process = Spawn | Wait | Signal | SignalInside
 Request = _Lifetime | _Change | _Look | _Process | OpenSocket | OpenFile

@@ -58,6 +58,8 @@ class Requests:
                 return self.keeper.booted()
             case protocol.Apply(plan, generation):
                 return bed.apply(plan, generation, lambda text: self.channel.send(protocol.Progress(text)))
+            case protocol.Amend(plan, generation):
+                return bed.amend(plan, generation, lambda text: self.channel.send(protocol.Progress(text)))
             case protocol.Undo(instance):
                 bed.undo(instance)
             case protocol.OpenSocket():
@@ -154,7 +156,7 @@ class Requests:
         return pid
 
     def _namespace(self, instance: str, endpoint: str) -> int:
-        namespace = self.bed.instance(instance).endpoint(endpoint).namespace
+        namespace = self.bed.endpoint(instance, endpoint).namespace
         if namespace is None:
             raise errors.EmulationError(f"'{endpoint}' is not running")
         return namespace

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_sonemu.emulation import namespaces, netlink, processes
@@ -17,10 +18,12 @@ from pytest_sonemu.emulation.protocol import ContainerPhase, ContainerState
 from pytest_sonemu.emulation.readings import PastCounters
 from pytest_sonemu.errors import EmulationError
 from pytest_sonemu.planning.batches import endpoint_sysctls, namespace_sysctls
-from pytest_sonemu.planning.plan import ContainerPlan, EndpointPlan
+from pytest_sonemu.planning.plan import Address, ContainerPlan, EndpointPlan
 
 STOP_SCRIPT_SECONDS = 5.0
 FROZEN_SECONDS = 1.0
+
+Hosts = tuple[tuple[str, Address], ...]
 
 
 class RunningEndpoint:
@@ -51,6 +54,18 @@ class RunningEndpoint:
         namespaces.write_sysctls(
             namespace, (*namespace_sysctls(self.plan.kind), *endpoint_sysctls(self.plan))
         )
+
+    def tell_hosts(self, before: Hosts) -> None:
+        """Write the hosts file anew, in place, since it is mounted into what runs here.
+
+        Lines that were not ours (`before`) stay: a VNF may have added its own.
+        """
+        old = hosts_text(before).splitlines()
+        with self.hosts_file.open("r+") as file:
+            theirs = [line for line in file.read().splitlines() if line not in old]
+            file.seek(0)
+            file.write(hosts_text(self.plan.hosts) + "".join(f"{line}\n" for line in theirs))
+            file.truncate()
 
     def release_namespace(self) -> None:
         for sock in self._netlink.values():
@@ -99,15 +114,31 @@ class RunningVnf(RunningEndpoint):
         self.gate: Gate | None = None
 
     def create(self) -> None:
+        """Create the container, with a gate of its own."""
         self.gate = Gate(self.folder, self.plan.hosts)
         self.hosts_file = self.gate.hosts_file
         self.container = self.containers.create(self.container_plan, self.gate, self.plan.id, self.instance)
 
+    def create_next(self, plan: ContainerPlan) -> str:
+        """Create the container that is to take this one's place, with the same gate; returns its id."""
+        return self.containers.create(plan, self._parts()[1], self.plan.id, self.instance)
+
+    def hold(self, container: str) -> Life:
+        """Start another container than the present one; it stands in the hold."""
+        self._parts()[1].shut()
+        return self.containers.start(container, self.container_plan.name)
+
+    def switch(self, plan: EndpointPlan, container: str) -> str:
+        """Between two lives: go on with another container; returns the one before."""
+        before, _gate = self._parts()
+        if plan.container is None:
+            raise ValueError(f"{plan.id} has no container")
+        self.plan, self.container_plan, self.container = plan, plan.container, container
+        return before
+
     def start_held(self) -> None:
         """Start the container; it stands in the hold, in a namespace that is ours to wire."""
-        container, gate = self._parts()
-        gate.shut()
-        self.adopt(self.containers.start(container, self.container_plan.name))
+        self.adopt(self.hold(self._parts()[0]))
 
     def adopt(self, life: Life) -> None:
         """Take note of a new life, by whomever it was started, and hold its namespace."""
@@ -210,6 +241,14 @@ class RunningVnf(RunningEndpoint):
         if self.container is None or self.gate is None:
             raise EmulationError(f"container {self.container_plan.name} was not created")
         return self.container, self.gate
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A container that waits, ended, to be put in its place again."""
+
+    plan: ContainerPlan
+    container: str
 
 
 def stop_signal(plan: ContainerPlan) -> signal.Signals:

@@ -100,6 +100,25 @@ class Shaping:
                 ports=frozenset(port for port in self._done.ports if port.group != plan.number),
             )
 
+    def amend(self, plan: DeploymentPlan, made: Iterable[str]) -> None:
+        """The links of an instance were changed to those of another plan: relay what is to be relayed now.
+
+        `made` are interfaces of the fabric that are new. The E-Lines that a relay is to carry have no
+        filters.
+        """
+        with self._lock:
+            before = self._plans.get(plan.instance)
+            for name in relaying.access_links(before, self._seed) if before is not None else ():
+                self._base.pop(name, None)
+            self._plans[plan.instance] = plan
+            fresh = frozenset((plan.instance, link) for link in self.lines_of(plan))
+            others = frozenset(line for line in self._done.lines if line[0] != plan.instance)
+            self._done = Relaying(self._done.flows, others | fresh, self._done.ports)
+            known = set(relaying.impairable(self._plans.values(), self._topology))
+            for name in [name for name in self._own if name not in known]:
+                del self._own[name]
+            self.renew(plan.instance, made)
+
     def renew(self, instance: str, outers: Iterable[str]) -> None:
         """Interfaces of an instance were made anew: the relay looks for them again."""
         with self._lock:
@@ -183,7 +202,9 @@ class Shaping:
         if wanted.ports - before.ports:
             self._fabric.run(relaying.relay_batch(sorted(wanted.ports - before.ports, key=str), ()))
         for instance, link_id in sorted(wanted.lines - before.lines):
-            self._run_lines("tc", relayed_now(self._link(instance, link_id)), f"{link_id} relayed")
+            # An end that is not there has no filter to lose.
+            lines = tuple(relayed_now(self._link(instance, link_id)))
+            self._fabric.run([Batch("tc", lines, f"{link_id} relayed", force=True)])
         there = set(present(name for flow in wanted.flows for name in (flow.ingress, flow.egress)))
         there -= {end for ends in self._left_out.values() for end in ends}
         flows = {f.ingress: f for f in wanted.flows if {f.ingress, f.egress} <= there}
@@ -200,9 +221,17 @@ class Shaping:
             link = self._link(instance, link_id)
             if len(present(end.outer for end in link.ends)) == len(link.ends):
                 self._run_lines("tc", direct_again(link), f"{link_id} direct")
-        if before.ports - wanted.ports:
-            self._fabric.run(relaying.relay_batch((), sorted(before.ports - wanted.ports, key=str)))
+        self._part(before.ports - wanted.ports)
         self._done = wanted
+
+    def _part(self, ports: Iterable[RelayedPort]) -> None:
+        """Put ports into their bridges again; of those that have gone only the relay's place is left."""
+        ended = sorted(ports, key=str)
+        there = set(present(name for port in ended for name in (port.port, port.bridge)))
+        whole = [port for port in ended if {port.port, port.bridge} <= there]
+        self._fabric.run(relaying.relay_batch((), whole))
+        lone = present(port.inside for port in ended)
+        self._run_lines("ip", [f"link del dev {inside}" for inside in lone], "relayed ports")
 
     def _tell(
         self,

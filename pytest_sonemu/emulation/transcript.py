@@ -25,7 +25,7 @@ class Transcript:
     def batch(self, batch: Batch, namespace: str) -> None:
         """A batch about to be run in the network namespace behind a path."""
         self.note(batch.purpose)
-        self._append(f"nsenter --net={namespace} {batch.program} -batch - <<'END'\n{batch.text}END\n")
+        self._append(f"nsenter --net={namespace} {' '.join(batch.argv)} <<'END'\n{batch.text}END\n")
 
     def _append(self, text: str) -> None:
         with self._lock, self.path.open("a") as log:

@@ -90,6 +90,18 @@ class Changes:
 
         return end
 
+    def set_aside(self, endpoint: str) -> Watched | None:
+        """Stop to watch an endpoint whose container is replaced; returns what was known of the one before."""
+        with self._lock:
+            return self._watched.pop(endpoint, None)
+
+    def put_back(self, endpoint: str, watched: Watched | None) -> None:
+        """The container from before is there again: what has been seen since was the other's."""
+        with self._lock:
+            self._watched.pop(endpoint, None)
+            if watched is not None:
+                self._watched[endpoint] = watched
+
     def judge(self) -> tuple[str, ...]:
         """What is not as it was before the test, a sentence per endpoint; then all is forgotten."""
         with self._lock:

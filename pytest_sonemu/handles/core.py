@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -128,6 +129,8 @@ class BedCore:
                 # Another process may have stopped it and started one of the same name.
                 if name not in self._instances or self._instances[name].plan.number != state.plan.number:
                     self._instances[name] = InstanceCore(self, state.plan, ServiceOptions())
+                # Or have changed it.
+                self._instances[name].plan = state.plan
             return [self._instances[name] for name in states]
 
     def known_instances(self) -> list[InstanceCore]:
@@ -222,6 +225,23 @@ class InstanceCore:
                 (plan := self.plan.endpoint(endpoint)) is not None and plan.container is not None
             ),
         )
+
+    @property
+    def sight(self) -> DeploymentPlan:
+        """The plan as probes see it: with the services that it is joined to, as `<instance>/<id>`."""
+        from pytest_sonemu.planning.splicing import joined_instances, seen_together
+
+        found: dict[str, DeploymentPlan] = {}
+        waiting = joined_instances(self.plan)
+        while waiting:
+            name = waiting.pop()
+            if name in found or name == self.plan.instance:
+                continue
+            # One that has ended is nowhere to be seen.
+            with suppress(NotFoundError):
+                found[name] = self.bed.instance(name).plan
+                waiting += joined_instances(found[name])
+        return seen_together(self.plan, found) if found else self.plan
 
     def settle(self) -> None:
         """After a test: what it left behind makes the instance dirty, and so does what is broken."""

@@ -58,7 +58,7 @@ class Endpoint(Namespaced):
 
         result = ping(
             self._core.bed.client,
-            self._core.plan,
+            self._core.sight,
             self._source(interface),
             target,
             count=count,
@@ -92,7 +92,7 @@ class Endpoint(Namespaced):
         result = connect(
             bed.client,
             bed.observer,
-            self._core.plan,
+            self._core.sight,
             self._source(interface),
             target,
             tcp=tcp,
@@ -146,7 +146,7 @@ class Endpoint(Namespaced):
         with bed.journal.noting("probe", what, self.id):
             result = throughput(
                 bed.client,
-                self._core.plan,
+                self._core.sight,
                 source,
                 target,
                 protocol,
@@ -168,7 +168,7 @@ class Endpoint(Namespaced):
 
         largest = max((each.mtu for each in self.interfaces), default=1500)
         bed, source = self._core.bed, self._source(interface)
-        found = path_mtu(bed.client, self._core.plan, source, target, largest)
+        found = path_mtu(bed.client, self._core.sight, source, target, largest)
         bed.journal.note("probe", f"path MTU {source} -> {target}: {found} bytes", self.id)
         return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pytest_sonemu.emulation.protocol import VnfVerb
 from pytest_sonemu.errors import BedGoneError, EmulationError
 from pytest_sonemu.handles.waits import Waits
@@ -17,7 +19,7 @@ _PAST = {
 
 
 class Life(Waits):
-    """`stop`, `start`, `restart`, `kill`, `pause` and `unpause`."""
+    """`stop`, `start`, `restart`, `kill`, `pause`, `unpause` and `update`."""
 
     def stop(self, *, grace: float | None = None) -> None:
         """Stop it: its stop script, its stop signal, `grace` seconds (its option's), SIGKILL."""
@@ -44,6 +46,21 @@ class Life(Waits):
     def unpause(self) -> None:
         """Let its processes go on after `pause`."""
         self._change("unpause", None)
+
+    def update(self, **options: Any) -> None:
+        """Put another container in its place; returns when that is ready.
+
+            service.vnf("fw").update(image="fw:dev", env={"MODE": "strict"})
+
+        Options are those of the marker that are a container's: image, build, command, env, secrets,
+        mounts, cpu, memory, cap_add, sysctls, grace, no_new_privileges, ready, ready_timeout, settle,
+        dirty_ignore; what is not named stays. It keeps its interfaces, MACs, addresses, routes and links.
+        When the view ends the container from before is there again, with its files. Raises SettingsError,
+        ImageError, and with everything as before NotReadyError, EmulationError.
+        """
+        from pytest_sonemu.handles.replacing import update
+
+        update(self._core, self._undo, self.id, options)
 
     # -- behind it --------------------------------------------------------------------------------
 

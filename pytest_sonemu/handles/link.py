@@ -27,16 +27,21 @@ class Link:
     """
 
     def __init__(self, core: InstanceCore, plan: LinkPlan, undo: UndoStack) -> None:
-        self._core, self._plan, self._undo = core, plan, undo
+        self._core, self._given, self._undo = core, plan, undo
 
     def __repr__(self) -> str:
         over = f" over {', '.join(self.pop_links)}" if self.pop_links else ""
         return f"<Link {self.id}: {self.kind} of {', '.join(self.endpoints)}{over}, {self.realisation}>"
 
     @property
+    def _plan(self) -> LinkPlan:
+        # Looked up anew: a change of the running instance makes it another.
+        return self._core.plan.link(self._given.id) or self._given
+
+    @property
     def id(self) -> str:
         """What the descriptor calls it."""
-        return self._plan.id
+        return self._given.id
 
     @property
     def plan(self) -> LinkPlan:

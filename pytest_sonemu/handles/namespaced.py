@@ -29,7 +29,7 @@ class Namespaced:
     """What stands in a network namespace of its own, and what speaks from there."""
 
     def __init__(self, core: InstanceCore, plan: EndpointPlan, undo: UndoStack) -> None:
-        self._core, self._plan, self._undo = core, plan, undo
+        self._core, self._given, self._undo = core, plan, undo
 
     def __repr__(self) -> str:
         addresses = ", ".join(
@@ -40,9 +40,19 @@ class Namespaced:
         return f"<{type(self).__name__} {self.id} in {self.pop}: {addresses or 'no address'}>"
 
     @property
+    def _plan(self) -> EndpointPlan:
+        # Looked up anew: a change of the running instance makes it another.
+        return self._core.plan.endpoint(self._given.id) or self._given
+
+    @property
+    def instance(self) -> str:
+        """The name, on its bed, of the instance that it is in."""
+        return self._core.plan.instance
+
+    @property
     def id(self) -> str:
         """What the service calls it ("fw", "input")."""
-        return self._plan.id
+        return self._given.id
 
     @property
     def pop(self) -> str:

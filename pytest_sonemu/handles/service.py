@@ -95,9 +95,14 @@ class Service:
         return {plan.id: Link(self._core, plan, self._undo) for plan in self.plan.links}
 
     def vnf(self, vnf_id: str) -> Vnf:
-        """A VNF, or a unit of one that has several ("fw.vdu01"). Raises NotFoundError, nearest first."""
+        """A VNF, a unit of one that has several ("fw.vdu01"), or a container of `TestBed.container`.
+
+        Raises NotFoundError, nearest first.
+        """
         vnfs = self.vnfs
-        units = {plan.id: Vnf(self._core, plan, self._undo) for plan in self._of_kind("vnf") if plan.unit_of}
+        more = [plan for plan in self._of_kind("vnf") if plan.unit_of]
+        more += [plan for plan in self._of_kind("host") if plan.container is not None]
+        units = {plan.id: Vnf(self._core, plan, self._undo) for plan in more}
         return _pick("VNF", vnf_id, {**units, **vnfs})
 
     def sap(self, sap_id: str) -> Sap:
@@ -112,6 +117,8 @@ class Service:
     def endpoint(self, place: Place) -> Endpoint:
         """The VNF, SAP or host that a text ("fw", "fw:input"), a handle or an address means."""
         plan = find_spot(self.plan, place).endpoint
+        if plan.kind == "host" and plan.container is not None:
+            return Vnf(self._core, plan, self._undo)
         kinds = {"vnf": Vnf, "sap": Sap, "host": Host}
         return kinds[plan.kind](self._core, plan, self._undo)
 
@@ -175,7 +182,7 @@ class Service:
 
         return trace(
             self._core.bed,
-            self.plan,
+            self._core.sight,
             source,
             target,
             tcp=tcp,
@@ -291,6 +298,22 @@ class Service:
         from pytest_sonemu.handles.trace import find_path
 
         return Path(self._core, find_path(self.plan, path_id))
+
+    def scale(self, vnf_id: str, count: int) -> list[Vnf]:
+        """More or fewer replicas of a VNF whose data interfaces are all in E-LANs; returned when ready.
+
+            web, web2, web3 = service.scale("web", 3)
+
+        The VNF itself is the first, the others are `web.2`, `web.3`, …: of its image, with its options,
+        in its links at addresses of their own; their names are in everybody's /etc/hosts. The last go
+        first. When the view ends there are as many as before. Raises PlanningError where an interface is
+        in a link that takes no more members, PlacementError, NotReadyError, EmulationError; then all is
+        as before.
+        """
+        from pytest_sonemu.handles.replacing import scale
+
+        scaled = scale(self._core, self._undo, vnf_id, count)
+        return [Vnf(self._core, plan, self._undo) for plan in scaled]
 
     def stop(self) -> None:
         """End the instance: its containers and links are gone when this returns. May be called again."""

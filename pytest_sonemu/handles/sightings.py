@@ -40,7 +40,8 @@ class Question:
 
 def label(endpoint: EndpointPlan, interface: InterfacePlan) -> str:
     """What a test calls an interface: "fw:input"; a SAP's own is the SAP."""
-    if interface.name == endpoint.id:
+    # Of a joined service the SAP is known with the instance's name before it.
+    if interface.name == endpoint.id.rpartition("/")[2]:
         return endpoint.id
     return f"{endpoint.id}:{interface.connection_point}"
 
@@ -56,8 +57,11 @@ def stations(plan: DeploymentPlan) -> dict[str, Station]:
     for link in plan.links:
         for end in link.ends:
             own = (end.endpoint, end.interface)
-            others = {macs[other.endpoint, other.interface] for other in link.ends} - {macs[own]}
+            others = {macs.get((other.endpoint, other.interface), "") for other in link.ends}
+            others -= {macs.get(own, "")}
             strangers[own] = strangers.get(own, frozenset()) | others
+    # Copies are no steps of a packet's way.
+    taps = {tap.outer for tap in plan.taps}
     return {
         interface.outer: Station(
             endpoint.id,
@@ -67,6 +71,7 @@ def stations(plan: DeploymentPlan) -> dict[str, Station]:
         )
         for endpoint in plan.endpoints
         for interface in endpoint.interfaces
+        if interface.outer not in taps
     }
 
 

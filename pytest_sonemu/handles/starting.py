@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,15 +167,19 @@ def _check_mounts(options: ServiceOptions) -> None:
                 )
 
 
-def wait_until_ready(core: InstanceCore) -> None:
-    """Wait for all VNFs at once. Raises the first one's NotReadyError."""
+def wait_until_ready(core: InstanceCore, only: Collection[str] | None = None) -> None:
+    """Wait for all VNFs at once, or for some. Raises the first one's NotReadyError."""
     from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor
     from concurrent.futures import wait as wait_for_all
 
     from pytest_sonemu.handles.undo import UndoStack
     from pytest_sonemu.handles.vnf import Vnf
 
-    vnfs = [Vnf(core, plan, UndoStack()) for plan in core.plan.endpoints if plan.container is not None]
+    vnfs = [
+        Vnf(core, plan, UndoStack())
+        for plan in core.plan.endpoints
+        if plan.container is not None and (only is None or plan.id in only)
+    ]
     if not vnfs:
         return
     with ThreadPoolExecutor(min(16, len(vnfs)), thread_name_prefix="ready") as pool:

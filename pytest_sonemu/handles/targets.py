@@ -67,7 +67,7 @@ def find_spot(plan: DeploymentPlan, place: Place) -> Spot:
         if found is None:
             raise NotFoundError("address", str(place), (str(address) for _, address in _addresses(plan)))
         return found
-    text = place if isinstance(place, str) else place.id
+    text = place if isinstance(place, str) else _text(plan, place)
     exact = plan.endpoint(text)
     if exact is not None:
         return Spot(exact)
@@ -80,6 +80,12 @@ def find_spot(plan: DeploymentPlan, place: Place) -> Spot:
         if units := plan.units(text[:at]):
             return _spot_of_unit(text[:at], units, text[at + 1 :])
     raise NotFoundError("endpoint", text, (endpoint.id for endpoint in plan.endpoints))
+
+
+def _text(plan: DeploymentPlan, place: HasId) -> str:
+    """A handle as a text; one of a service that this one is joined to has that one's name before it."""
+    instance = getattr(place, "instance", plan.instance)
+    return place.id if instance == plan.instance else f"{instance}/{place.id}"
 
 
 def find_target(
@@ -104,7 +110,11 @@ def find_target(
     if not candidates:
         raise ProbeError(_no_address(spot, family))
     chosen = candidates
-    if len(candidates) > 1 and source is not None:
+    interfaces = {interface.outer: interface for interface, _ in candidates}
+    if len(interfaces) == 1 and not any(interface.also_in for interface in interfaces.values()):
+        # One place, in one link: the first address is its own, others it took over.
+        chosen = candidates[:1]
+    elif len(candidates) > 1 and source is not None:
         chosen = Walker.of(plan).meant(source, candidates)
     if len(chosen) != 1:
         listing = ", ".join(

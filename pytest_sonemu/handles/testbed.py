@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_sonemu.descriptors.model import NetworkService
 from pytest_sonemu.emulation.client import BedClient
 from pytest_sonemu.errors import NotFoundError, SettingsError
 from pytest_sonemu.handles.core import BedCore
 from pytest_sonemu.handles.pop_link import PopLinkHandle
-from pytest_sonemu.handles.sap import Host
+from pytest_sonemu.handles.sap import Host, Sap
 from pytest_sonemu.handles.service import Service
 from pytest_sonemu.handles.starting import Progress, start, wanted
 from pytest_sonemu.handles.undo import UndoFailure, UndoStack
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from pytest_sonemu.descriptors.read import Package
     from pytest_sonemu.emulation.images import Caller
     from pytest_sonemu.handles.flow_task import Generator
+    from pytest_sonemu.handles.link import Link
     from pytest_sonemu.handles.own_files import OwnFiles
+    from pytest_sonemu.handles.vnf import Vnf
 
 
 class TestBed:
@@ -164,8 +166,29 @@ class TestBed:
         """A running service by its instance name, or by the uuid that HTTP gives it. Raises NotFoundError."""
         return Service(self._core.instance(instance), self._undo)
 
-    def host(self, name: str) -> Host:
-        """A host of the topology. Raises NotFoundError."""
+    def host(
+        self,
+        name: str,
+        *,
+        on: Link | None = None,
+        pop: str | None = None,
+        address: str | None = None,
+    ) -> Host:
+        """A host of the topology; or, `on` a link of a service, one that joins it now.
+
+            attacker = testbed.host("attacker", on=service.link("lan"))
+
+        It is a network namespace, as a SAP is, in `pop` (default: where the link's first member is), at
+        `address` or the lowest that is free, known by its name to everybody in the service. It goes with
+        the view. An E-Line has just two ends: that is an error, and what `container(…, tap=…)` is for.
+        Raises NotFoundError, PlanningError, EmulationError.
+        """
+        if on is not None:
+            from pytest_sonemu.handles.joining import add_host
+
+            return add_host(on, self._undo, name, pop, address)
+        if pop is not None or address is not None:
+            raise SettingsError(f"host '{name}': say which link it is to join: on=service.link(…)")
         names = [host.name for host in self.topology.hosts]
         if name not in names:
             raise NotFoundError("host", name, names)
@@ -174,6 +197,51 @@ class TestBed:
         if plan is None:
             raise NotFoundError("host", name, [endpoint.id for endpoint in core.plan.endpoints])
         return Host(core, plan, self._undo)
+
+    def container(
+        self,
+        name: str,
+        *,
+        image: str | None = None,
+        on: Link | None = None,
+        tap: Link | None = None,
+        interface: str = "eth0",
+        pop: str | None = None,
+        address: str | None = None,
+        **options: Any,
+    ) -> Vnf:
+        """A container beside a service, `on` one of its links or with a `tap` of one; returned when ready.
+
+            ids = testbed.container("suricata", image="suricata:7", tap=service.link("link-23"))
+            ids.wait_for_log("SCAN")
+
+        `on` an E-LAN it is a member as `host` makes one. With a `tap` it gets at `interface` a copy of
+        each frame that enters the link, at whichever end, segments cut and checksums filled in; what it
+        sends is dropped. `options` are those of `Vnf.update`. Its handle is a VNF's; it goes with the
+        view. Raises SettingsError, PlanningError, ImageError, NotReadyError, EmulationError.
+        """
+        from pytest_sonemu.handles.joining import add_container
+
+        given = {**options, **({"image": image} if image is not None else {})}
+        return add_container(
+            self._undo, name, given, on=on, tap=tap, interface=interface, pop=pop, address=address
+        )
+
+    def join(self, one: Sap, other: Sap) -> Link:
+        """Make the SAPs of two services on this bed one link: what leaves the one comes in at the other.
+
+            testbed.join(fw.sap("output"), lb.sap("input"))
+            assert fw.sap("input").http(f"http://{lb.vnf('server').ip()}/").ok
+
+        The VNFs at the two SAPs' E-Lines become neighbours; each takes the address of the SAP that the
+        other knew, so all addresses and routes that there were stay, and everybody who reached its SAP
+        gets routes to what lies beyond. The SAPs are set aside, without link and address. Probes take
+        handles of the other service, and see it as `<instance>/<id>`. It is parted when the view ends.
+        Returns the link. Raises PlanningError, SettingsError, EmulationError.
+        """
+        from pytest_sonemu.handles.splicing import join
+
+        return join(one, other, self._undo)
 
     def link(self, a: str, b: str) -> PopLinkHandle:
         """The link between two PoPs, named in either order. Raises NotFoundError."""

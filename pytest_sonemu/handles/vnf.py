@@ -105,4 +105,4 @@ class VnfOfUnits(Vnf):
         }
 
 
-_WITHOUT_A_UNIT = frozenset({"id", "pop", "units", "unit"})
+_WITHOUT_A_UNIT = frozenset({"id", "pop", "units", "unit", "instance"})

@@ -15,8 +15,10 @@ from pytest_sonemu.planning.plan import (
     DeploymentPlan,
     EndpointKind,
     EndpointPlan,
+    Interface,
     InterfacePlan,
     LinkPlan,
+    RoutePlan,
     Split,
 )
 
@@ -24,6 +26,9 @@ from pytest_sonemu.planning.plan import (
 OUTER_MTU = 65535
 # All link-local group addresses but PAUSE, which no bridge passes; LACP needs the port's mask.
 _BRIDGE_GROUPS, _PORT_GROUPS = "0xfff8", "0xfffd"
+
+# Copies are made before frames are redirected.
+COPY_PREFERENCE, REDIRECT_PREFERENCE = 5, 10
 
 # Before the main table (32766), behind the local one (0).
 BARRIER_PREFERENCE = 4096
@@ -56,16 +61,20 @@ FABRIC = tuple((f"net.bridge.bridge-nf-call-{tables}", "0") for tables in ("ipta
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One call of `program` ("ip", "ip -6", "tc"): its lines, and what they are for."""
+    """One call of `program` ("ip", "ip -6", "tc"): its lines, and what they are for.
+
+    With `force` a line that fails keeps none of the others from being tried, and nobody is told.
+    """
 
     program: str
     lines: tuple[str, ...]
     purpose: str
+    force: bool = False
 
     @property
     def argv(self) -> tuple[str, ...]:
         """The command that takes the lines as its input."""
-        return (*self.program.split(), "-batch", "-")
+        return (*self.program.split(), *(("-force",) if self.force else ()), "-batch", "-")
 
     @property
     def text(self) -> str:
@@ -121,46 +130,92 @@ def fabric_batches(
     group = plan.number
     lines: list[str] = []
     arms = {arm.end for split in plan.splits for arm in split.arms}
+    arms |= {end for patch in plan.patches for end in (patch.near, patch.far)}
     if endpoints is None:
         lines += _bridges(plan, group)
         lines += _joints(plan.links, group)
         lines += _arms(plan.splits, group)
+        lines += [fabric_pair(patch.near, patch.far, group) for patch in plan.patches]
     for endpoint in chosen:
-        lines += [_pair(interface, namespace_of(endpoint.id), group) for interface in endpoint.interfaces]
+        lines += [veth(interface, namespace_of(endpoint.id), group) for interface in endpoint.interfaces]
     # Arms are made once and stay, whatever becomes of the interface behind them.
     new = fresh | arms if endpoints is None else fresh
     there = (arms - new).union(end.outer for link in plan.links for end in link.ends if end.outer in present)
     lines += _members(plan, new)
     lines += [f"link set dev {outer} up" for outer in sorted(new)]
-    redirects = [line for link in plan.links for line in _redirects(link, new, there, relayed)]
+    stale, fresh_filters = _redirects(plan, new, there, relayed)
+    for end, taps in copies(plan).items():
+        if end in new or any(tap in new and end in there for tap in taps):
+            stale += [] if end in new else [copy_away(end)]
+            fresh_filters += copy_lines(end, [tap for tap in taps if tap in new or tap in present])
     batches = [Batch("ip", tuple(lines), "links")] if lines else []
-    return batches + ([Batch("tc", tuple(redirects), "E-Lines")] if redirects else [])
+    # A filter that is not there (its other end never was) need not go.
+    batches += [Batch("tc", tuple(stale), "filters to what has gone", force=True)] if stale else []
+    return batches + ([Batch("tc", tuple(fresh_filters), "E-Lines")] if fresh_filters else [])
+
+
+def copies(plan: DeploymentPlan) -> dict[str, list[str]]:
+    """The ends of links whose frames are copied, each with the outer ends that get the copies."""
+    ends = {link.id: [end.outer for end in link.ends] for link in plan.links}
+    found: dict[str, list[str]] = {}
+    for tap in plan.taps:
+        for end in ends.get(tap.link, ()):
+            found.setdefault(end, []).append(tap.outer)
+    return found
+
+
+def copy_lines(end: str, taps: Iterable[str]) -> list[str]:
+    """The `tc -batch` lines that copy what enters a link at `end`; the frames themselves go on."""
+    actions = [f"action mirred egress mirror dev {tap}" for tap in taps]
+    if not actions:
+        return []
+    match = f"filter add dev {end} ingress protocol all pref {COPY_PREFERENCE} u32 match u32 0 0"
+    return [f"qdisc replace dev {end} clsact", f"{match} {' pipe '.join(actions)} continue"]
+
+
+def copy_away(end: str) -> str:
+    """The line that ends the copies of what enters at `end`."""
+    return f"filter del dev {end} ingress pref {COPY_PREFERENCE}"
 
 
 def endpoint_batch(endpoint: EndpointPlan) -> Batch:
     """What happens inside an endpoint's namespace: names, addresses, up, routes; all seen from outside."""
     lines = ["link set dev lo up"]
     for interface in endpoint.interfaces:
-        if interface.altname is not None:
-            lines.append(f"link property add dev {interface.name} altname {interface.altname}")
-        for address in interface.addresses:
-            skip_dad = " nodad" if address.version == 6 else ""
-            lines.append(f"addr add {address} dev {interface.name}{skip_dad}")
-        lines.append(f"link set dev {interface.name} up")
-    for route in endpoint.routes:
-        lines.append(
-            f"route add {route.destination} via {route.gateway} dev {route.interface} metric {route.metric}"
-        )
+        lines += interface_lines(interface)
+    lines += [f"route add {route_words(route)}" for route in endpoint.routes]
     lines += [
-        _rule(one) for one in endpoint.barriers if one.destination is None or one.destination.version == 4
+        f"rule add {rule_words(one)}"
+        for one in endpoint.barriers
+        if one.destination is None or one.destination.version == 4
     ]
     return Batch("ip", tuple(lines), f"interfaces of {endpoint.id}")
+
+
+def interface_lines(interface: InterfacePlan) -> list[str]:
+    """The lines that give an interface its name, its addresses, and set it up."""
+    lines = []
+    if interface.altname is not None:
+        lines.append(f"link property add dev {interface.name} altname {interface.altname}")
+    lines += [f"addr add {address_words(address, interface.name)}" for address in interface.addresses]
+    return [*lines, f"link set dev {interface.name} up"]
+
+
+def address_words(address: Interface, interface: str) -> str:
+    """An address as `ip addr add` takes it."""
+    skip_dad = " nodad" if address.version == 6 else ""
+    return f"{address} dev {interface}{skip_dad}"
+
+
+def route_words(route: RoutePlan) -> str:
+    """A route as `ip route add` takes it."""
+    return f"{route.destination} via {route.gateway} dev {route.interface} metric {route.metric}"
 
 
 def endpoint_batches(endpoint: EndpointPlan) -> list[Batch]:
     """`endpoint_batch`, and the rules of IPv6 apart: `ip rule` does not see the family by itself."""
     rules = [
-        _rule(one)
+        f"rule add {rule_words(one)}"
         for one in endpoint.barriers
         if one.destination is not None and one.destination.version == 6
     ]
@@ -168,10 +223,11 @@ def endpoint_batches(endpoint: EndpointPlan) -> list[Batch]:
     return [endpoint_batch(endpoint), *more]
 
 
-def _rule(barrier: BarrierPlan) -> str:
+def rule_words(barrier: BarrierPlan) -> str:
+    """A barrier as `ip rule add` takes it."""
     to = f" to {barrier.destination}" if barrier.destination is not None else ""
     # After the local table: the VNF's own addresses answer as before.
-    return f"rule add iif {barrier.interface}{to} unreachable pref {BARRIER_PREFERENCE}"
+    return f"iif {barrier.interface}{to} unreachable pref {BARRIER_PREFERENCE}"
 
 
 def sink_batch(number: int) -> Batch:
@@ -190,7 +246,7 @@ def instance_removal(number: int) -> tuple[str, ...]:
     return ("ip", "link", "delete", "group", str(number))
 
 
-def _pair(interface: InterfacePlan, namespace: str, group: int) -> str:
+def veth(interface: InterfacePlan, namespace: str, group: int) -> str:
     return (
         f"link add {interface.outer} mtu {OUTER_MTU} group {group} type veth"
         f" peer name {interface.name} address {interface.mac} mtu {interface.mtu} netns {namespace}"
@@ -198,15 +254,17 @@ def _pair(interface: InterfacePlan, namespace: str, group: int) -> str:
 
 
 def _bridges(plan: DeploymentPlan, group: int) -> list[str]:
-    lines = []
     names = [bridge.name for link in plan.links for bridge in link.bridges]
-    for name in (*names, *(split.bridge for split in plan.splits)):
-        lines.append(
-            f"link add {name} group {group} type bridge"
-            f" stp_state 0 mcast_snooping 0 group_fwd_mask {_BRIDGE_GROUPS}"
-        )
-        lines.append(f"link set dev {name} mtu {OUTER_MTU} up")
-    return lines
+    return [line for name in (*names, *(split.bridge for split in plan.splits)) for line in lan(name, group)]
+
+
+def lan(name: str, group: int) -> list[str]:
+    """The lines that make a bridge."""
+    settings = f"stp_state 0 mcast_snooping 0 group_fwd_mask {_BRIDGE_GROUPS}"
+    return [
+        f"link add {name} group {group} type bridge {settings}",
+        f"link set dev {name} mtu {OUTER_MTU} up",
+    ]
 
 
 def _joints(links: Iterable[LinkPlan], group: int) -> list[str]:
@@ -268,40 +326,54 @@ def direct_again(link: LinkPlan) -> list[str]:
     return [
         line
         for here, there in ((a, b), (b, a))
-        for line in (f"qdisc replace dev {here} clsact", _redirect(here, there))
+        for line in (f"qdisc replace dev {here} clsact", redirect(here, there))
     ]
 
 
 def relayed_now(link: LinkPlan) -> list[str]:
     """The `tc -batch` lines that part the ends of a direct E-Line, for the relay to join them."""
-    return [f"filter del dev {end.outer} ingress" for end in link.ends]
+    return [redirect_away(end.outer) for end in link.ends]
 
 
-def _redirect(here: str, there: str) -> str:
+def redirect(here: str, there: str) -> str:
+    """The line that makes all that comes in at `here` go out at `there`."""
     return (
-        f"filter add dev {here} ingress protocol all prio 1 u32 match u32 0 0"
+        f"filter add dev {here} ingress protocol all pref {REDIRECT_PREFERENCE} u32 match u32 0 0"
         f" action mirred egress redirect dev {there}"
     )
 
 
+def redirect_away(here: str) -> str:
+    """The line that ends a redirection, and leaves copies as they are."""
+    return f"filter del dev {here} ingress pref {REDIRECT_PREFERENCE}"
+
+
 def _redirects(
-    link: LinkPlan, fresh: Container[str], present: Container[str], relayed: Container[str]
-) -> list[str]:
-    """The two filters of a direct E-Line. An end that is not there yet gets its filter when it comes."""
-    if link.kind != "E-Line" or link.realisation == "switched" or link.bridges:
-        return []
-    a, b = (end.outer for end in link.ends)
-    lonely = (a not in fresh and a not in present) or (b not in fresh and b not in present)
-    if lonely or link.id in relayed:
-        return [f"qdisc add dev {end} clsact" for end in (a, b) if end in fresh]
-    lines = []
-    for here, there in ((a, b), (b, a)):
-        if here in fresh:
-            lines.append(f"qdisc add dev {here} clsact")
-        elif there in fresh:
-            # A filter whose target went away stays, and swallows everything.
-            lines.append(f"filter del dev {here} ingress")
-        else:
+    plan: DeploymentPlan, fresh: Container[str], present: Container[str], relayed: Container[str]
+) -> tuple[list[str], list[str]]:
+    """The filters of direct E-Lines: those that are stale, and those to be made.
+
+    An end that is not there yet gets its filter when it comes.
+    """
+    stale: list[str] = []
+    lines: list[str] = []
+    for link in plan.links:
+        if not is_direct_line(link):
             continue
-        lines.append(_redirect(here, there))
-    return lines
+        a, b = (end.outer for end in link.ends)
+        lonely = (a not in fresh and a not in present) or (b not in fresh and b not in present)
+        for here, there in ((a, b), (b, a)):
+            if here in fresh:
+                lines.append(f"qdisc add dev {here} clsact")
+            if lonely or link.id in relayed or not (here in fresh or there in fresh):
+                continue
+            if here not in fresh:
+                # A filter whose target went away stays, and swallows everything.
+                stale.append(redirect_away(here))
+            lines.append(redirect(here, there))
+    return stale, lines
+
+
+def is_direct_line(link: LinkPlan) -> bool:
+    """Whether the two ends of a link are redirected into each other, unless it is relayed."""
+    return link.kind == "E-Line" and link.realisation != "switched" and not link.bridges

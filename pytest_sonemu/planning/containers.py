@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from pytest_sonemu.descriptors.model import NetworkFunction, Unit
@@ -14,6 +15,8 @@ from pytest_sonemu.planning.plan import ContainerPlan, ImageChoice
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"})
 _ENTRY_SCRIPTS = ("VIM_EMU_CMD", "SON_EMU_CMD")
+# Options of a VNF that are its container's under the same name.
+_KEPT = ("mounts", "cpu", "memory", "cap_add", "grace", "no_new_privileges")
 
 
 def plan_container(
@@ -47,6 +50,40 @@ def plan_container(
         grace=options.grace,
         no_new_privileges=options.no_new_privileges,
     )
+
+
+def other_container(
+    vnf_id: str, now: ContainerPlan, image: ImageChoice | None, options: VnfOptions
+) -> ContainerPlan:
+    """The container that takes the place of `now`: of another image (None: of the same), and with what
+    `options` were given. Raises PlanningError for an image with nothing to run.
+    """
+    chosen = image if image is not None else now.image
+    given = options.given
+    environment = {**dict(now.environment), **options.env}
+    environment.update({name: secret.reveal() for name, secret in options.secrets.items()})
+    seen = {**_image_environment(chosen), **environment}
+    entry_script = _first(seen, _ENTRY_SCRIPTS)
+    command = options.command if "command" in given else _own_command(vnf_id, now)
+    changed = {name: getattr(options, name) for name in _KEPT if name in given}
+    return replace(
+        now,
+        image=chosen,
+        argv=_argv(vnf_id, chosen, command, entry_script is not None),
+        environment=tuple(environment.items()),
+        secrets=tuple(dict.fromkeys((*now.secrets, *options.secrets))),
+        entry_script=entry_script,
+        stop_script=_first(seen, [f"{name}_STOP" for name in _ENTRY_SCRIPTS]),
+        **changed,
+    )
+
+
+def _own_command(vnf_id: str, plan: ContainerPlan) -> tuple[str, ...] | None:
+    """The command that a container was given instead of its image's; None: it has its image's."""
+    if plan.argv is None:
+        return None
+    usual = (*plan.image.entrypoint, *plan.image.command)
+    return None if plan.argv == usual else plan.argv[len(plan.image.entrypoint) :]
 
 
 def _argv(

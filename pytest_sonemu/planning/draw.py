@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_sonemu.planning.chains import addresses
 from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan, LinkEnd, LinkPlan
+from pytest_sonemu.planning.splicing import with_neighbours
 from pytest_sonemu.topology.model import Topology
 
 
@@ -20,12 +21,12 @@ def as_json(plan: DeploymentPlan) -> str:
 
 def as_mermaid(*plans: DeploymentPlan) -> str:
     """A flow chart: PoPs as frames, VNFs and SAPs in them, an edge for each end of a virtual link."""
-    return "\n".join(_chart(plans)) + "\n"
+    return "\n".join(_chart([with_neighbours(plan) for plan in plans])) + "\n"
 
 
 def as_dot(plans: Sequence[DeploymentPlan], topology: Topology) -> str:
     """For Graphviz: PoPs as clusters, edges for virtual links with interfaces and addresses at their ends."""
-    return "\n".join(_graph(plans, topology)) + "\n"
+    return "\n".join(_graph([with_neighbours(plan) for plan in plans], topology)) + "\n"
 
 
 def _graph(plans: Sequence[DeploymentPlan], topology: Topology) -> Iterator[str]:

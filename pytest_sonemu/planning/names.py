@@ -110,6 +110,12 @@ def arm_ends(number: int, index: int) -> tuple[str, str]:
     return f"{name}a", f"{name}b"
 
 
+def patch_ends(number: int, index: int) -> tuple[str, str]:
+    """The pair between a link of this instance (the first) and one of another."""
+    name = _fabric_name("p", number, index)
+    return f"{name}a", f"{name}b"
+
+
 def _fabric_name(letter: str, number: int, index: int) -> str:
     name = f"{letter}{number}.{index}"
     if len(name) >= LONGEST_NAME:

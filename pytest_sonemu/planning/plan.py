@@ -159,7 +159,8 @@ class EndpointPlan:
     """A VNF (one unit), a SAP or a host: a network namespace with interfaces, with or without a container.
 
     `id` is what a test writes ("fw", "input"); `hosts` are the names that its /etc/hosts resolves.
-    `unit_of` is the vnf_id where it is one of a VNF's several units (`id` is then "fw.vdu01").
+    `unit_of` is the vnf_id where it is one of a VNF's several units (`id` is then "fw.vdu01"), `replica_of`
+    where it came by scaling (`id` is then "web.2").
     """
 
     id: str
@@ -175,6 +176,7 @@ class EndpointPlan:
     unit_of: str | None = None
     publish: tuple[PublishPlan, ...] = ()
     uplink: UplinkPlan | None = None
+    replica_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +267,29 @@ class LinkPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Tap:
+    """An interface in no link that gets a copy of each frame that enters one, at whichever of its ends.
+
+    `outer` is its outer end, from which nothing goes on.
+    """
+
+    link: str
+    endpoint: str
+    interface: str
+    outer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """The pair that joins two links of two instances: in this one `near` stands where `sap` stood, in the
+    other `far` where its SAP did."""
+
+    sap: str
+    near: str
+    far: str
+
+
+@dataclass(frozen=True, slots=True)
 class PathPlan:
     """A forwarding path as it was written: connection points ("fw:input", "input") in order."""
 
@@ -290,6 +315,8 @@ class DeploymentPlan:
     paths: tuple[PathPlan, ...] = ()
     warnings: tuple[str, ...] = ()
     splits: tuple[Split, ...] = ()
+    taps: tuple[Tap, ...] = ()
+    patches: tuple[Patch, ...] = ()
     uuid: str = ""
     digest: str = ""
 

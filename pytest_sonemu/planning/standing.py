@@ -47,6 +47,7 @@ def standing(plan: DeploymentPlan, lines: Collection[str], ports: Iterable[Relay
             for arm_end in (arm.port, arm.end):
                 found.put(arm_end, name, arm.link)
             found.masters[arm.port] = split.bridge
+    _put_patches(found, plan)
     for port in ports:
         if port.port in found.masters:
             name, its_link = found.names[port.port], found.links.get(port.port)
@@ -54,6 +55,16 @@ def standing(plan: DeploymentPlan, lines: Collection[str], ports: Iterable[Relay
                 found.put(end, f"the relay's place before {name}", its_link)
             found.masters |= {port.port: None, port.inside: port.bridge}
     return found
+
+
+def _put_patches(found: Standing, plan: DeploymentPlan) -> None:
+    for patch in plan.patches:
+        for one in (patch.near, patch.far):
+            found.put(one, f"the joint in the place of '{patch.sap}'", found.links.get(patch.near))
+    for link in plan.links:
+        for end in link.ends:
+            # The joint of a service that this one is joined to is that one's.
+            found.names.setdefault(end.outer, f"the way to {end}")
 
 
 def _put_link(found: Standing, link: LinkPlan, *, relayed: bool) -> None:

@@ -7,6 +7,7 @@ from html import escape
 
 from pytest_sonemu.planning.chains import Hop, addresses, chains, data_lines, described, pop_link, what
 from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan, LinkEnd, LinkPlan
+from pytest_sonemu.planning.splicing import with_neighbours
 from pytest_sonemu.topology.model import Topology
 
 _RED, _GREY, _BLUE, _INK = "#c62828", "#78909c", "#1565c0", "#263238"
@@ -27,7 +28,7 @@ def picture(plan: DeploymentPlan, topology: Topology, failed: Collection[str] = 
 def pictures(plans: Sequence[DeploymentPlan], topology: Topology, failed: Collection[str] = ()) -> str:
     """The picture of a bed: its PoPs, then one instance below the other."""
     fills = {pop.name: _FILLS[number % len(_FILLS)] for number, pop in enumerate(topology.pops)}
-    drawings = [_Drawing(plan, fills, failed) for plan in plans]
+    drawings = [_Drawing(with_neighbours(plan), fills, failed) for plan in plans]
     head, width = list(_legend(topology, fills)), max([360.0, *(drawing.width for drawing in drawings)])
     top = 38.0 + 16 * len(topology.links)
     body = []

@@ -159,10 +159,10 @@ class KernelBed:
             if not key.startswith("net.bridge.") or Path("/proc/sys/net/bridge").exists():
                 self.fabric.sysctl(key, value)
         for batch in fabric_batches(self.plan, lambda endpoint: self.spaces[endpoint].path):
-            self.fabric.run(batch.program, "-batch", "-", text=batch.text)
+            self.fabric.run(*batch.argv, text=batch.text)
         for endpoint in self.plan.endpoints:
             batch = endpoint_batch(endpoint)
-            self.spaces[endpoint.id].run(batch.program, "-batch", "-", text=batch.text)
+            self.spaces[endpoint.id].run(*batch.argv, text=batch.text)
 
 
 class PlanBuilder:

@@ -261,5 +261,5 @@ def test_a_vnf_that_comes_back_is_put_into_its_bridge_and_the_arms_stay() -> Non
         for line in back
         if line.startswith(("filter", f"qdisc add dev {split.arms[0].end}")) and split.arms[0].end in line
     ]
-    assert f"filter del dev {split.arms[0].end} ingress" in back
+    assert f"filter del dev {split.arms[0].end} ingress pref 10" in back
     assert f"qdisc add dev {a.outer} clsact" in back
