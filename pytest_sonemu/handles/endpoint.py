@@ -44,12 +44,14 @@ class Endpoint(Namespaced):
         *,
         interval: float = 0.05,
         size: int = 56,
+        df: bool = False,
         timeout: float = 1.0,
         interface: str | None = None,
     ) -> PingResult:
         """Send `count` echo requests of `size` bytes, one every `interval` seconds.
 
         `target` is an endpoint ("server"), a connection point ("server:data"), a handle or an address.
+        With `df` they must not be cut on their way.
         `interface` is the connection point they are sent from; None leaves it to the routes. `timeout` in
         seconds is how long the last reply is waited for. Raises NotFoundError for an unknown target,
         ProbeError for a target without one address, and for a count or size that cannot be.
@@ -64,6 +66,7 @@ class Endpoint(Namespaced):
             count=count,
             interval=interval,
             size=size,
+            df=df,
             timeout=timeout,
         )
         self._core.bed.journal.note("probe", repr(result), self.id, failed=not result.received)

@@ -49,6 +49,10 @@ def exec_in_container(
     than 0. `where` names the VNF in results and errors.
     """
     argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
+    if not command:
+        raise ProbeError(
+            f"{where or container[:12]}: there is no command to run; write one, 'ip route' or a list"
+        )
     shown = (command,) if isinstance(command, str) else tuple(argv)
     who = where or container[:12]
     started = time.monotonic()

@@ -69,6 +69,16 @@ class Link:
         return self._plan.pop_links
 
     @property
+    def path(self) -> tuple[str, ...]:
+        """The PoPs it is in: of an E-Line in order, from its first end to its other."""
+        ends = [self._core.plan.endpoint(end.endpoint) for end in self._plan.ends]
+        found = dict.fromkeys(end.pop for end in ends[:1] if end is not None)
+        joined = {link.name: (link.a, link.b) for link in self._core.bed.client.topology.links}
+        for name in self.pop_links:
+            found |= dict.fromkeys(sorted(joined[name], key=lambda pop: pop not in found))
+        return tuple(found | dict.fromkeys(end.pop for end in ends if end is not None))
+
+    @property
     def subnets(self) -> tuple[Network, ...]:
         """The subnets its addresses are from: one, or one of each family."""
         return self._plan.subnets

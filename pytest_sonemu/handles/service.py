@@ -130,11 +130,18 @@ class Service:
         *,
         interval: float = 0.05,
         size: int = 56,
+        df: bool = False,
         timeout: float = 1.0,
     ) -> PingResult:
         """`Endpoint.ping` from a source named like the target; `"fw:input"` fixes the source's address."""
         return self.endpoint(source).ping(
-            target, count, interval=interval, size=size, timeout=timeout, interface=interface_of(source)
+            target,
+            count,
+            interval=interval,
+            size=size,
+            df=df,
+            timeout=timeout,
+            interface=interface_of(source),
         )
 
     def connect(

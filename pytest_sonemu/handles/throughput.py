@@ -145,8 +145,7 @@ class _Stream:
             self.connect()
         except OSError as error:
             self._stack.close()
-            why = error.strerror or "it did not connect in time" if isinstance(error, TimeoutError) else error
-            raise ProbeError(f"throughput {self.start} -> {self.end.text}: {why}") from error
+            raise ProbeError(f"throughput {self.start} -> {self.end.text}: {self._why(error)}") from error
         except BaseException:
             self._stack.close()
             raise
@@ -184,6 +183,14 @@ class _Stream:
         sock.connect(to)
         sock.settimeout(_WAIT)
         return sock
+
+    def _why(self, error: OSError) -> str:
+        port = f"port {self.port}" if self.port else "the port of our listener"
+        if error.errno == errno.EADDRINUSE:
+            return f"{port} of {self.end.text} is a server's already; name one that is free"
+        if isinstance(error, TimeoutError):
+            return f"no connection to {port}; does a firewall let it in? `port=` names another"
+        return error.strerror or str(error)
 
     def listener(self, kind: int) -> tuple[socket.socket, tuple[str, int]]:
         assert self.end.spot is not None

@@ -46,6 +46,8 @@ def running(request: pytest.FixtureRequest, bed: TestBed) -> Iterator[Service]:
         service = bed.start(made, ipv6=True, **how)
         expected = "relayed" if request.param == "relayed" else "direct"
         assert {link.realisation for link in service.links.values()} == {expected}
+        there = ("pop1", "pop2") if request.param == "relayed" else ("pop1",)
+        assert (service.link("outside").path, service.link("inside").path) == (there, there[::-1])
         yield service
         service.stop()
 
@@ -199,6 +201,16 @@ def test_a_paused_server_keeps_silent(running: Service) -> None:
     trace = view.trace("input", "server", http=True, timeout=0.3)
     assert (trace.reached, trace.status) == (True, None)
     assert view.close_view() == ()
+
+
+@pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
+def test_a_ping_that_may_not_be_cut(running: Service, version: int) -> None:
+    server = Case(running, "tcp", version).address("server")
+    assert running.ping("input", server, count=1, size=2000).loss == 0
+    whole = running.ping("input", server, count=1, size=2000, df=True, timeout=0.2)
+    assert whole.received == 0
+    assert whole.error == "2000 bytes do not fit into one packet on this way"
+    assert running.ping("input", server, count=1, size=1400, df=True).loss == 0
 
 
 TRACED = ({"tcp": 4000}, {"udp": 4000}, {"icmp": True}, {"http": True, "tcp": 4000})

@@ -80,6 +80,17 @@ def test_the_path_mtu(service: Service) -> None:
         service.sap("b").run("ip", "link", "set", "dev", "b", "mtu", "1500").check()
 
 
+def test_a_port_that_is_taken_and_one_that_is_blocked(service: Service) -> None:
+    with service.sap("b").socket() as taken:
+        taken.bind(("", 5001))
+        taken.listen()
+        with pytest.raises(ProbeError, match="port 5001 of b is a server's already"):
+            service.sap("a").throughput("b", duration=0.2, port=5001)
+    assert service.ping("a", "b").loss == 0  # so that no question for a MAC is lost
+    with service.link("line").impair(loss="100%"), pytest.raises(ProbeError, match="a firewall let it in"):
+        service.sap("a").throughput("b", duration=0.2, port=5002)
+
+
 def test_what_cannot_be_measured(service: Service) -> None:
     for arguments, said in (({"parallel": 0}, "streams"), ({"protocol": "sctp"}, "'tcp' or 'udp'")):
         with pytest.raises(ProbeError, match=said):

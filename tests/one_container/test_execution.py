@@ -74,6 +74,8 @@ def test_a_time_limit_holds_without_root(
 
 
 def test_a_program_that_is_not_there_is_named(docker_client: DockerClient, container: str) -> None:
+    with pytest.raises(ProbeError, match="no command to run"):
+        exec_in_container(docker_client, container, [])
     with pytest.raises(ProbeError, match="`nonesuch -x` cannot be run"):
         exec_in_container(docker_client, container, ["nonesuch", "-x"])
 
