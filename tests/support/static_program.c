@@ -1,4 +1,4 @@
-/* The only file of an image. As pid 1 it serves on TCP port 80, says so, and writes a line of JSON for
+/* The only file of an image. As pid 1 it serves on TCP port 80 in IPv4 and IPv6, says so, and writes a line of JSON for
  * each client to the file that EVENTS names (/data/events.json). Otherwise by its first argument:
  *   echo TEXT...      writes its arguments        write PATH TEXT   writes a file
  *   remove PATH       removes a file              wait              stands until it is signalled
@@ -20,9 +20,9 @@ static void ended(int number) {
 }
 
 static int serve(void) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(80)};
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_port = htons(80)};
     const char *events = getenv("EVENTS") ? getenv("EVENTS") : "/data/events.json";
-    int one = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
+    int one = 1, listener = socket(AF_INET6, SOCK_STREAM, 0);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(listener, (void *)&address, sizeof address) || listen(listener, 8)) return 1;
     printf("serving\n");
