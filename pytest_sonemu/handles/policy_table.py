@@ -26,7 +26,8 @@ _WORDS: dict[str, str] = {
 }
 _MEANT: dict[str, frozenset[str]] = {
     "allow": frozenset({"open", "delivered", "refused", "unanswered"}),
-    "deny": frozenset({"dropped", "rejected", "no_route", "not_sent"}),
+    # Not "not_sent": what was never tried was kept back by nobody.
+    "deny": frozenset({"dropped", "rejected", "no_route"}),
     "drop": frozenset({"dropped"}),
     "reject": frozenset({"rejected"}),
 }

@@ -12,12 +12,15 @@ from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan, PathPlan
 if TYPE_CHECKING:
     from pytest_sonemu.emulation.client import BedClient
     from pytest_sonemu.emulation.protocol import ContainerState
+    from pytest_sonemu.handles.policy_table import PolicyRule
     from pytest_sonemu.handles.service import Service
-    from pytest_sonemu.packages.expectations import Expectations, PolicyRow
+    from pytest_sonemu.packages.expectations import Expectations
     from pytest_sonemu.planning.option_models import ServiceOptions
 
 # A VNF that falls over does so soon.
 STAYS_SECONDS = 3.0
+# What has not come by then does not come.
+POLICY_SECONDS = 1.0
 # Docker removes a container behind the stop's back.
 GONE_SECONDS = 10.0
 
@@ -119,22 +122,21 @@ def link_check(link_id: str) -> Callable[[Service, ServiceOptions], list[str]]:
     return check
 
 
-def policy_check(row: PolicyRow) -> Callable[[Service, ServiceOptions], list[str]]:
-    """Whether a connection is let through, or kept back, as a row of the policy says."""
+def policy_name(rule: PolicyRule) -> str:
+    """What the test of a row is called; no shell wants it quoted."""
+    return "-".join(cell for cell in rule.cells if cell != "-")
+
+
+def policy_check(rule: PolicyRule) -> Callable[[Service, ServiceOptions], list[str]]:
+    """Whether a row of the policy holds, judged as `Service.policy` judges it."""
 
     def check(service: Service, options: ServiceOptions) -> list[str]:
-        between = [unit for unit in _units(service.plan) if unit.id.partition(".")[0] not in _named(row)]
+        between = [unit for unit in _units(service.plan) if unit.id.partition(".")[0] not in _named(rule)]
         _no_stand_in(service, between, options, "its rules are not there")
-        result = service.connect(
-            row.source,
-            row.target,
-            listen=True,
-            **{row.protocol: row.port},
-        )
-        let_through = result.outcome in ("open", "delivered")
-        if let_through == row.allowed and result.outcome != "not_sent":
-            return []
-        return [f"the policy {'allows' if row.allowed else 'denies'} {row}: {result!r}"]
+        return [
+            f"the policy has '{rule.verdict}' for {' '.join(rule.cells[:4])}: {row.probe!r}"
+            for row in service.policy([rule], timeout=POLICY_SECONDS).differences
+        ]
 
     return check
 
@@ -185,8 +187,8 @@ def _no_stand_in(service: Service, units: list[EndpointPlan], options: ServiceOp
             raise Unjudged(f"{image.reference} stands in for the image of {unit.id}: {why}")
 
 
-def _named(row: PolicyRow) -> set[str]:
-    return {row.source.partition(":")[0], row.target.partition(":")[0]}
+def _named(rule: PolicyRule) -> set[str]:
+    return {rule.source.partition(":")[0], rule.target.partition(":")[0]}
 
 
 def _units(plan: DeploymentPlan) -> list[EndpointPlan]:

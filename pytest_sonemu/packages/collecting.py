@@ -87,8 +87,8 @@ def _checks(package: Package | None) -> Iterator[tuple[str, Check]]:
 
 
 def _expected(package: Package, expectations: Expectations) -> Iterator[tuple[str, Check]]:
-    for row in expectations.policy:
-        yield f"policy:{row.name}", checks.policy_check(row)
+    for rule in expectations.policy:
+        yield f"policy:{checks.policy_name(rule)}", checks.policy_check(rule)
     for path in package.service.paths:
         yield f"path:{path.id}", checks.path_check(path.id, expectations)
 

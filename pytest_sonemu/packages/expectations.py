@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pytest_sonemu.descriptors import located
 from pytest_sonemu.descriptors.findings import Findings
@@ -13,35 +13,16 @@ from pytest_sonemu.errors import did_you_mean
 
 if TYPE_CHECKING:
     from pytest_sonemu.descriptors.model import NetworkService
+    from pytest_sonemu.handles.policy_table import PolicyRule
 
 RULE = "sonemu_options"
-
-
-@dataclass(frozen=True)
-class PolicyRow:
-    """Who may, or may not, reach whom on which port."""
-
-    source: str
-    target: str
-    protocol: Literal["tcp", "udp"]
-    port: int
-    allowed: bool
-
-    def __str__(self) -> str:
-        return f"{self.source} -> {self.target} {self.protocol} {self.port}"
-
-    @property
-    def name(self) -> str:
-        """What its test is called; no shell wants it quoted."""
-        verdict = "allow" if self.allowed else "deny"
-        return f"{self.source}-{self.target}-{self.protocol}-{self.port}-{verdict}"
 
 
 @dataclass(frozen=True)
 class Expectations:
     """`paths`: for each path named, how it is tried (keywords of `is_followed`), or None: not at all."""
 
-    policy: tuple[PolicyRow, ...] = ()
+    policy: tuple[PolicyRule, ...] = ()
     paths: Mapping[str, Mapping[str, Any] | None] | None = None
 
     def path(self, path_id: str) -> tuple[bool, Mapping[str, Any] | None]:
@@ -52,19 +33,13 @@ class Expectations:
 
 def read_expectations(said: Mapping[str, object]) -> Expectations:
     """From the plain data of a `sonemu.yml` in which `expectation_findings` found nothing."""
-    rows = cast("list[dict[str, Any]]", said.get("policy") or [])
+    from pytest_sonemu.handles.policy_table import read_table
+
+    rows = cast("list[dict[str, object]]", said.get("policy") or [])
     paths = cast("dict[str, Any]", said.get("paths") or {})
+    table = [{"proto": "tcp", "port": "-", **row} for row in rows]
     return Expectations(
-        tuple(
-            PolicyRow(
-                str(row["from"]),
-                str(row["to"]),
-                row.get("proto", "tcp"),
-                int(row["port"]),
-                row["verdict"] == "allow",
-            )
-            for row in rows
-        ),
+        read_table(table) if table else (),
         {name: None if how is False else {} if how is True else how for name, how in paths.items()},
     )
 
@@ -83,6 +58,8 @@ def expectation_findings(file: Path, service: NetworkService, findings: Findings
                 findings.error(RULE, fault.message, fault.place, fault.hint)
     if findings.failed:
         return
+    for row in policy.value or () if policy is not None else ():
+        _check_port(row, findings)
     ends = [*(function.id for function in service.functions), *(sap.id for sap in service.saps)]
     for end in _ends(policy):
         if end.text.partition(":")[0] not in ends:
@@ -95,6 +72,15 @@ def expectation_findings(file: Path, service: NetworkService, findings: Findings
         if name not in known:
             message = f"the service has no forwarding path '{name}'"
             findings.error(RULE, message, paths.key_place(name), _near(name, known))
+
+
+def _check_port(row: located.Node, findings: Findings) -> None:
+    proto, port = row.value.get("proto"), row.value.get("port")
+    if proto is not None and proto.value == "icmp":
+        if port is not None:
+            findings.error(RULE, "ICMP has no port", row.key_place("port"), "leave it out")
+    elif port is None:
+        findings.error(RULE, "a row of the policy without 'port'", row.place, "only those of ICMP have none")
 
 
 def _ends(policy: located.Node | None) -> Iterator[located.Node]:

@@ -164,14 +164,14 @@ POLICY = Items(
         {
             "from": _WORD,
             "to": _WORD,
-            "proto": Choice(("tcp", "udp")),
+            "proto": Choice(("tcp", "udp", "icmp")),
             "port": Number(least=1, most=65535, whole=True),
-            "verdict": Choice(("allow", "deny")),
+            "verdict": Choice(("allow", "deny", "drop", "reject")),
         },
-        required=("from", "to", "port", "verdict"),
+        required=("from", "to", "verdict"),
         called="a row of the policy",
     ),
-    description="Who may reach whom on which port, proved by a connection each.",
+    description="Who may reach whom on which port, proved by a probe each; rows of ICMP have no port.",
 )
 _PORT = Number(least=1, most=65535, whole=True)
 PATHS = Named(

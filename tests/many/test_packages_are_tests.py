@@ -21,7 +21,8 @@ POLICY = """
 policy:
   - {from: input, to: server, proto: tcp, port: 80, verdict: allow}
   - {from: input, to: server, proto: tcp, port: 23, verdict: deny}
-  - {from: input, to: server, proto: udp, port: 53, verdict: deny}
+  - {from: input, to: server, proto: udp, port: 53, verdict: drop}
+  - {from: input, to: server, proto: icmp, verdict: allow}
 """
 
 
@@ -80,7 +81,8 @@ def test_the_firewall_with_its_policy(run: Runs, firewall: Path) -> None:
             *(
                 "policy:input-server-tcp-80-allow",
                 "policy:input-server-tcp-23-deny",
-                "policy:input-server-udp-53-deny",
+                "policy:input-server-udp-53-drop",
+                "policy:input-server-icmp-allow",
             ),
             *("path:web-in", "stays-up", "stops"),
         ],
@@ -96,10 +98,11 @@ def test_a_broken_firewall_fails_where_it_is_broken(run: Runs, firewall: Path) -
     assert outcomes == {
         "policy:input-server-tcp-80-deny": "failure",
         "policy:input-server-tcp-23-deny": "passed",
-        "policy:input-server-udp-53-deny": "passed",
+        "policy:input-server-udp-53-drop": "passed",
+        "policy:input-server-icmp-allow": "passed",
         "stays-up": "passed",
     }, run.text
-    assert "the policy denies input -> server tcp 80: <open: tcp input -> server" in run.text
+    assert "the policy has 'deny' for input server tcp 80: <open: tcp input -> server" in run.text
     assert "Traceback" not in run.text
     # Only that one again.
     assert list(run("firewall/project.yml", "--lf")) == ["policy:input-server-tcp-80-deny"], run.text

@@ -120,6 +120,12 @@ def test_expectations_are_items_and_their_faults_have_lines(run: Run, project: P
     )
     options.write_text(f"{kept}policy:\n  - {row.replace('80', '80000')}\n")
     assert f"sonemu.yml:{line}:" in run("suite/firewall", "-k", "valid").stdout.str()
+    options.write_text(
+        f"{kept}policy:\n  - {row.replace('port: 80, ', '')}\n  - {row.replace('tcp', 'icmp')}\n"
+    )
+    text = run("suite/firewall", "-k", "valid").stdout.str()
+    assert f"sonemu.yml:{line}:5: error[sonemu_options]: a row of the policy without 'port'" in text
+    assert f"sonemu.yml:{line + 1}:44: error[sonemu_options]: ICMP has no port" in text
 
 
 def test_runs_without_packages_import_nothing_of_it(pytester: pytest.Pytester) -> None:
