@@ -16,8 +16,6 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-import click
-
 from scripts.reference_pages import COMMANDS, PAGES, Page
 
 FOLDER = Path(__file__).parents[1] / "docs/reference"
@@ -261,12 +259,13 @@ def _is_code(paragraph: str) -> bool:
 def _commands() -> Iterator[str]:
     from pytest_sonemu.cli import VERBS, main
 
-    context = click.Context(main, info_name="sonemu")
+    # As the program makes them: a command keeps its help option, `-h` and all, from its first context on.
+    context = main.make_context("sonemu", [], resilient_parsing=True)
     for verb in VERBS:
         command = main.get_command(context, verb)
         assert command is not None
-        inner = click.Context(
-            command, parent=context, info_name=verb, terminal_width=100, max_content_width=100
+        inner = command.make_context(
+            verb, [], parent=context, resilient_parsing=True, terminal_width=100, max_content_width=100
         )
         yield from ("", f"## `sonemu {verb}`", "")
         yield from (f"    {line}".rstrip() for line in command.get_help(inner).splitlines())

@@ -77,6 +77,7 @@ PAGES = (
             "handles.results:CommandResult",
             "handles.background:BackgroundProcess",
             "handles.watching:Watch",
+            "handles.watching:Absence",
             "handles.logs:LogLine",
             "handles.waiting:Readiness",
             "handles.usage:Usage",
