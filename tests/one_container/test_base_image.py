@@ -49,7 +49,7 @@ def reference(client: APIClient) -> str:
 
 @pytest.fixture
 def run(client: APIClient, reference: str) -> Iterator[Run]:
-    """Runs a command in a container with two cables, `in`-`outside_in` and `out`-`outside_out`."""
+    """Runs a command in a container with two cables, `a`-`outside_a` and `out`-`outside_out`."""
     container = client.create_container(
         reference,
         stdin_open=True,
@@ -68,10 +68,10 @@ def run(client: APIClient, reference: str) -> Iterator[Run]:
 
     try:
         client.start(container)
-        for name in ("in", "out"):
+        for name in ("a", "out"):  # `a` is also short for a word of ip's
             for line in (
-                f"link add {name} type veth peer name outside_{name}",
-                f"link set {name} up",
+                f"link add name {name} type veth peer name outside_{name}",
+                f"link set dev {name} up",
                 f"link set outside_{name} up",
             ):
                 assert run("ip", *line.split()) == (0, "")
@@ -81,7 +81,7 @@ def run(client: APIClient, reference: str) -> Iterator[Run]:
 
 
 def passes(run: Run, frame: bytes) -> bytes:
-    status, output = run("python3", "-c", PASS, "outside_in", "outside_out", frame.hex())
+    status, output = run("python3", "-c", PASS, "outside_a", "outside_out", frame.hex())
     assert status == 0, output
     return bytes.fromhex(output)
 
@@ -119,7 +119,7 @@ def test_it_serves_http(run: Run) -> None:
 
 def test_forward_bridge_passes_frames_unchanged_and_can_be_repeated(run: Run) -> None:
     for _ in range(2):
-        assert run("sonemu-forward", "bridge", "in", "out") == (0, "sonemu-forward: bridge in out\n")
+        assert run("sonemu-forward", "bridge", "a", "out") == (0, "sonemu-forward: bridge a out\n")
     # LLDP: a bridge as made by default keeps it to itself.
     frame = bytes.fromhex("0180c200000e02000000000188cc") + MARK.ljust(46, b"\0")
     assert passes(run, frame) == frame
@@ -127,13 +127,13 @@ def test_forward_bridge_passes_frames_unchanged_and_can_be_repeated(run: Run) ->
 
 def test_forward_route_passes_packets_and_counts_their_hop(run: Run) -> None:
     for line in (
-        "addr add 10.0.0.1/30 dev in",
+        "addr add 10.0.0.1/30 dev a",
         "addr add 10.0.1.1/30 dev out",
         "neigh add 10.0.1.2 lladdr 02:00:00:00:00:0b nud permanent dev out",
-        "link set in address 02:00:00:00:00:0a",
+        "link set dev a address 02:00:00:00:00:0a",
     ):
         assert run("ip", *line.split()) == (0, "")
-    assert run("sonemu-forward", "route", "in", "out") == (0, "sonemu-forward: route in out\n")
+    assert run("sonemu-forward", "route", "a", "out") == (0, "sonemu-forward: route a out\n")
     got = passes(run, bytes.fromhex("02000000000a 020000000001 0800") + packet(ttl=9))
     assert got[:6].hex() == "02000000000b"
     assert got[14 + 8] == 8
@@ -143,10 +143,10 @@ def test_forward_route_passes_packets_and_counts_their_hop(run: Run) -> None:
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["route", "in", "out"], "in has no address to route by"),
-        (["bridge", "in", "there"], "no interface 'there'; there are:"),
-        (["tunnel", "in", "out"], "'tunnel' is neither bridge nor route"),
-        (["bridge", "in"], "usage: sonemu-forward bridge|route IF IF"),
+        (["route", "a", "out"], "a has no address to route by"),
+        (["bridge", "a", "there"], "no interface 'there'; there are:"),
+        (["tunnel", "a", "out"], "'tunnel' is neither bridge nor route"),
+        (["bridge", "a"], "usage: sonemu-forward bridge|route IF IF"),
     ],
 )
 def test_forward_says_what_is_wrong(run: Run, argv: list[str], says: str) -> None:
