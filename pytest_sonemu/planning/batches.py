@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
-from pytest_sonemu.planning.names import sink_ends
+from pytest_sonemu.planning.names import outer_index, sink_ends
 from pytest_sonemu.planning.plan import (
     BarrierPlan,
     DeploymentPlan,
@@ -247,8 +247,10 @@ def instance_removal(number: int) -> tuple[str, ...]:
 
 
 def veth(interface: InterfacePlan, namespace: str, group: int) -> str:
+    index = outer_index(interface.outer)
+    numbered = "" if index is None else f" index {index}"
     return (
-        f"link add {interface.outer} mtu {OUTER_MTU} group {group} type veth"
+        f"link add {interface.outer}{numbered} mtu {OUTER_MTU} group {group} type veth"
         f" peer name {interface.name} address {interface.mac} mtu {interface.mtu} netns {namespace}"
     )
 

@@ -18,6 +18,7 @@ interface_name = ids.interface_name
 _LONGEST_ALTNAME = 127
 _NOT_IN_DOCKER = re.compile(r"[^a-zA-Z0-9_.-]")
 _LONGEST_HOSTNAME = 63
+_FIRST_INDEX = 1 << 30
 _INSTANCES = UUID("7d1f0c7e-5b0a-4f0e-9d1c-50ee4b1d0001")
 
 
@@ -87,6 +88,16 @@ def _docker_word(text: str) -> str:
 def outer_end(number: int, index: int) -> str:
     """The fabric's end of the instance's `index`-th interface: `v3.12`."""
     return _fabric_name("v", number, index)
+
+
+def outer_index(outer: str) -> int | None:
+    """The interface index that an outer end is to have; None: whatever the kernel gives.
+
+    A kernel that finds the same index at both ends of a pair, which are in two namespaces, tells of a lost
+    carrier up to a second late. What it gives itself begins at 1; these are far from there.
+    """
+    number, index = (int(part) for part in outer[1:].split("."))
+    return _FIRST_INDEX | number << 16 | index if number < 1 << 14 and index < 1 << 16 else None
 
 
 def sink_ends(number: int) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 
@@ -181,6 +182,24 @@ def test_a_link_is_back_at_once(service: Service) -> None:
             interface.up()
             assert service.endpoint(sap).ping(target, count=1, timeout=2, interval=0.01).received == 1
             assert time.monotonic() - began < 0.15, sap
+
+
+def test_a_lost_carrier_is_noticed_at_once(service: Service) -> None:
+    """By the routes too: a kernel is late where the two ends of a pair have the same index."""
+    for sap in service.saps.values():
+        for line in sap.run(["ip", "-o", "link", "show", "type", "veth"]).stdout.splitlines():
+            own, peer = re.match(r"(\d+): [^@]+@if(\d+)", line).groups()  # type: ignore[union-attr]
+            assert own != peer, line
+    sap = service.sap("input")
+    assert "linkdown" not in sap.run(["ip", "route"]).stdout
+    times = []
+    for _ in range(3):
+        with sap.interface("input").down():
+            began = time.monotonic()
+            while "linkdown" not in sap.run(["ip", "route"]).stdout:
+                assert time.monotonic() - began < 5
+            times.append(time.monotonic() - began)
+    assert min(times) < 0.5, times
 
 
 def test_an_unknown_interface_is_named(service: Service) -> None:
