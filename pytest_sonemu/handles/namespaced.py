@@ -148,16 +148,18 @@ class Namespaced:
             if one.endpoint == self.id
         }
 
-    def run(self, *argv: str, timeout: float = 30.0) -> CommandResult:
+    def run(self, *command: str | Sequence[str], timeout: float = 30.0) -> CommandResult:
         """Run a program of this machine in the endpoint's network namespace, as this user.
 
-        `service.sap("input").run("ip", "route")`: the program needs not be in any image; it has the
-        right to raw sockets and to the namespace's network, and no other. Raises ProbeError on time-out.
+        `service.sap("input").run("ip", "route")`, or in one as a list or a text: the program needs not be
+        in any image; it has the right to raw sockets and to the namespace's network, and no other. There
+        is no shell. Raises ProbeError if this machine has no such program, and on time-out.
         """
-        from pytest_sonemu.handles.programs import run_program
+        from pytest_sonemu.handles.programs import run_program, split
 
+        argv = split(command[0]) if len(command) == 1 else [str(word) for word in command]
         with self._changing():
-            return run_program(self._core.bed.client, self._core.plan.instance, self.id, argv, timeout)
+            return run_program(self._core.bed.client, self._core.plan.instance, self.id, tuple(argv), timeout)
 
     def tool(self, command: str | Sequence[str], timeout: float = 30.0) -> CommandResult:
         """As `run`, written in one text: `service.vnf("web").tool("ss -tln")`.
@@ -165,9 +167,7 @@ class Namespaced:
         There is no shell: quotes hold words together, nothing is expanded. Raises ProbeError if this
         machine has no such program, and on time-out.
         """
-        from pytest_sonemu.handles.programs import split
-
-        return self.run(*split(command), timeout=timeout)
+        return self.run(command, timeout=timeout)
 
     def create_connection(self, address: tuple[str, int], timeout: float | None = 10.0) -> sockets.socket:
         """As `socket.create_connection`, from this endpoint; names of the service resolve.

@@ -7,6 +7,7 @@ callable, or a list of these.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import threading
 import time
@@ -167,9 +168,9 @@ class Command:
 
 @dataclass(frozen=True)
 class Called:
-    """A function of the VNF's handle returns something true; assertions and I/O errors mean not yet."""
+    """A function, of the VNF's handle or of nothing, is true; assertions and I/O errors mean not yet."""
 
-    function: Callable[[Any], object]
+    function: Callable[..., object]
     pauses: tuple[float, ...] = COSTLY
 
     @property
@@ -178,10 +179,17 @@ class Called:
 
     def check(self, vnf: Waitable) -> State:
         try:
-            value = self.function(vnf)
+            value = self.function(*self._given(vnf))
         except (AssertionError, OSError, SonemuError) as error:
             return State(False, f"{type(error).__name__}: {error}")
         return State(bool(value), repr(value))
+
+    def _given(self, vnf: Waitable) -> tuple[Waitable, ...]:
+        try:
+            inspect.signature(self.function).bind(vnf)
+        except (TypeError, ValueError):
+            return ()
+        return (vnf,)
 
 
 @dataclass

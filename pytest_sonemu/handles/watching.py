@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from pytest_sonemu.errors import EmulationError, NotFoundError, NotReadyError, SettingsError
@@ -102,6 +103,24 @@ class OutputTail:
         return None
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Absence:
+    """Whether events stayed away for `during` seconds: true if so, else `event` is the first that came."""
+
+    what: str
+    during: float
+    came: bool = False
+    event: Any = None
+
+    def __bool__(self) -> bool:
+        return not self.came
+
+    def __repr__(self) -> str:
+        if self.came:
+            return one_line(f"<{self.what}: came after all: {self.event!r}>")
+        return one_line(f"<{self.what}: no such event, and none in {self.during:g} s more>")
+
+
 class Watch:
     """Events from a tail, kept in the order in which they came; iterating gives those there are by now.
 
@@ -145,9 +164,17 @@ class Watch:
             f"{self._what}: no such event within {timeout:g} s; {len(self._events)} others{self._last()}"
         )
 
-    def none(self, predicate: Callable[[Any], object] = lambda event: True, *, during: float = 1.0) -> bool:
-        """Whether no such event has come since the watch began, and none comes in `during` seconds more."""
-        return not any(_holds(predicate, event) for event in self._until(time.monotonic() + during))
+    def none(
+        self, predicate: Callable[[Any], object] = lambda event: True, *, during: float = 1.0
+    ) -> Absence:
+        """Whether no such event has come since the watch began, and none comes in `during` seconds more.
+
+        What it returns is true or false, and names the event that came.
+        """
+        for event in self._until(time.monotonic() + during):
+            if _holds(predicate, event):
+                return Absence(self._what, during, came=True, event=event)
+        return Absence(self._what, during)
 
     def clear(self) -> None:
         """Forget the events up to now."""

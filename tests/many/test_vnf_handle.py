@@ -214,7 +214,10 @@ def test_a_json_file_is_watched_from_its_end(service: Service, app: Vnf) -> None
     serve_once(service)
     event = events.wait(lambda event: event["event"] == "client", timeout=3)
     assert event["count"] > 1
-    assert not events.none(lambda event: event["event"] == "client", during=0.0)
+    absence = events.none(lambda event: event["event"] == "client", during=0.0)
+    assert not absence
+    assert absence.event == event
+    assert "events.json: came after all: {'event': 'client'" in repr(absence)
     with pytest.raises(NotReadyError, match=r"no such event within 0.1 s; 1 others"):
         events.wait(lambda event: event["missing"], timeout=0.1)
     whole = app.watch("/data/events.json", format="json", whole=True)

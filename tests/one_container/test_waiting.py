@@ -141,6 +141,7 @@ def test_a_callable_and_its_error(docker_client: DockerClient, run_container: Ru
 
     wait_ready(vnf, parse_conditions(third_time), timeout=10)
     assert seen == ["fw"] * 3
+    wait_ready(vnf, parse_conditions(lambda: len(seen) == 3), timeout=10)
 
     def never(handle: Vnf) -> bool:
         raise OSError("refused")
