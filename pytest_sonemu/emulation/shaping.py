@@ -24,6 +24,7 @@ from pytest_sonemu.planning.plan import DeploymentPlan, LinkPlan
 from pytest_sonemu.planning.relaying import RelayedPort, Relaying
 from pytest_sonemu.relay.client import RelayClient, relay_argv
 from pytest_sonemu.relay.model import FlowSpec, Impairment, LinkSpec
+from pytest_sonemu.relay.redirects import PREFERENCE as SHORTCUT_PREFERENCE
 from pytest_sonemu.topology.model import Topology
 
 RESTARTS = 3
@@ -57,6 +58,8 @@ class Shaping:
         self._client: RelayClient | None = None
         self._left_out: dict[str, frozenset[str]] = {}
         self._restarts = 0
+        # Where a relay that has died may have left a redirect of its own.
+        self._orphans: set[str] = set()
         self._closed = False
 
     def lines_of(self, plan: DeploymentPlan) -> frozenset[str]:
@@ -217,12 +220,25 @@ class Shaping:
             remove_flows=self._flows.keys() - flows.keys(),
             remove_links=self._links.keys() - links.keys(),
         )
+        self._forget_orphans(flows)
         for instance, link_id in sorted(before.lines - wanted.lines):
             link = self._link(instance, link_id)
             if len(present(end.outer for end in link.ends)) == len(link.ends):
                 self._run_lines("tc", direct_again(link), f"{link_id} direct")
         self._part(before.ports - wanted.ports)
         self._done = wanted
+
+    def _forget_orphans(self, carried: Iterable[str]) -> None:
+        """Take away what a dead relay left where none carries frames now; one that does has done it itself.
+
+        A redirect whose target goes away stays, and swallows all that comes in.
+        """
+        ends = present(sorted(self._orphans.difference(carried)))
+        self._orphans.clear()
+        if ends:
+            lines = tuple(f"filter del dev {end} ingress pref {SHORTCUT_PREFERENCE}" for end in ends)
+            # Few of them have one.
+            self._fabric.run([Batch("tc", lines, "redirects of a dead relay", force=True)])
 
     def _part(self, ports: Iterable[RelayedPort]) -> None:
         """Put ports into their bridges again; of those that have gone only the relay's place is left."""
@@ -284,17 +300,24 @@ class Shaping:
             listener.bind(str(path))
             path.chmod(0o600)
             listener.listen(4)
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 relay_argv(listener.fileno(), parent=os.getpid()),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[listener.fileno()],
                 start_new_session=True,
             )
-        self._client = RelayClient(path)
-        hello = self._client.hello()
+        try:
+            client = RelayClient(path)
+            hello = client.hello()
+        except BaseException:
+            # Nobody watches it yet: one that says nothing must not be taken for one that carries frames.
+            process.kill()
+            process.wait(10)
+            raise
+        self._process, self._client = process, client
         self._flows, self._links = {}, {}
         self._fabric.transcript.note(f"relay {hello.pid} ({hello.engine}, real-time: {hello.realtime})")
-        threading.Thread(target=self._watch, args=(self._process,), name="relay", daemon=True).start()
+        threading.Thread(target=self._watch, args=(process,), name="relay", daemon=True).start()
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         """Notice the relay's death, name it, and put another in its place."""
@@ -306,6 +329,7 @@ class Shaping:
             if self._client is not None:
                 self._client.close()
             self._client, self._process = None, None
+            self._orphans.update(self._flows)
             self._restarts += 1
             if self._restarts > RESTARTS:
                 self._note("the relay ended too often and is not started again")

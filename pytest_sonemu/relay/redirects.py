@@ -17,7 +17,8 @@ _NEW_QDISC, _NEW_FILTER, _DELETE_FILTER, _GET_FILTER = 36, 44, 45, 46
 _ERROR, _DONE = 2, 3
 _CLSACT, _INGRESS = 0xFFFFFFF1, 0xFFFFFFF2
 _CLSACT_HANDLE = 0xFFFF0000
-_PRIORITY = 7_000
+# Of the filters; whoever outlives a relay takes away by it what that one left.
+PREFERENCE = 7_000
 _ALL_PROTOCOLS = socket.htons(0x0003)
 _KIND, _OPTIONS = 1, 2
 _SELECTOR, _ACTIONS = 5, 7  # of u32
@@ -88,7 +89,7 @@ class Redirects:
         return 0, 0
 
     def _place(self, ingress: int) -> bytes:
-        return _TC.pack(0, ingress, 0, _INGRESS, _PRIORITY << 16 | _ALL_PROTOCOLS)
+        return _TC.pack(0, ingress, 0, _INGRESS, PREFERENCE << 16 | _ALL_PROTOCOLS)
 
     def _tell(self, kind: int, flags: int, body: bytes) -> None:
         for _ in self._ask(kind, flags | _ACK, body):

@@ -192,6 +192,21 @@ def test_a_relay_that_is_killed_is_named_and_another_goes_on(bed: TestBed, servi
     assert any("relay ended" in note for note in bed.notes)
 
 
+def test_a_port_is_whole_again_after_a_relay_that_died_too_often() -> None:
+    """What the kernel carried for the relay, out of `a`, outlives it, and must not swallow frames."""
+    lan = NetworkService.of("lan", [], {}, lans={"lan": ["a", "b"]})
+    with TestBed() as bed:
+        service = bed.start(lan)
+        (own,) = service.sap("a").interfaces
+        with service.sap("a").interface(own.name).impair(direction="in", delay="5ms"):
+            assert rtt(service, "a", "b") == about(0.005)
+            for _ in range(4):
+                assert wait(lambda: service.ping("b", "a", 1, timeout=0.2).received == 1, 5)
+                os.kill(_relay_of(bed), signal.SIGKILL)
+            assert wait(lambda: any("ended too often" in note for note in bed.notes), 5)
+        assert service.ping("a", "b").loss == service.ping("b", "a").loss == 0
+
+
 def _relay_of(bed: TestBed) -> int:
     """The pid of the bed's relay; 0 if there is none."""
     for entry in Path("/proc").iterdir():

@@ -119,6 +119,29 @@ def test_a_replay_needs_no_rights(user: OrdinaryUser) -> None:
     assert done.stdout.split() == ["0", "8", "8"]
 
 
+def test_a_running_service_is_changed_and_recorded_without_rights(user: OrdinaryUser) -> None:
+    """A host and a tap join a LAN, a recording is replayed over it, and what the tap saw is written."""
+    script = (
+        "from pathlib import Path\n"
+        "from pytest_sonemu import NetworkService, TestBed\n"
+        "sides = {'192.0.2.1': 'a', '192.0.2.80': 'late'}\n"
+        "with TestBed() as bed:\n"
+        "    service = bed.start(NetworkService.of('lan', [], {}, lans={'lan': ['a', 'b']}))\n"
+        "    lan = service.link('lan')\n"
+        "    late = bed.host('late', on=lan)\n"
+        "    ids = bed.container('ids', image='sonemu/vnf-base', tap=lan)\n"
+        "    print(late.ping('a').loss, late.run('ip', 'addr').exit_status, ids.exec('true').exit_status)\n"
+        "    with ids.capture(filter='tcp') as copied:\n"
+        "        result = service.replay('docs/how_to/harmless.pcap', sides, speed='max')\n"
+        "        copied.wait_for('tcp', count=8)\n"
+        "    written = copied.save(Path.home() / 'tap.pcap')\n"
+        "    print(len(result.lost), len(copied), written.stat().st_uid)\n"
+    )
+    done = user.run(".venv/bin/python", "-c", script)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.split() == ["0.0", "0", "0", "0", "8", str(user.uid)]
+
+
 def test_nothing_in_the_project_belongs_to_root(user: OrdinaryUser) -> None:
     strangers = [path for path in user.home.rglob("*") if path.lstat().st_uid != user.uid]
     assert strangers == []
