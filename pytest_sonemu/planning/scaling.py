@@ -122,9 +122,10 @@ def _with_replica(
             made = replace(interface, outer=outer, mac=mac, addresses=(), link=None)
         else:
             plan, member = with_member(plan, topology, link.id, name, pop, interface.connection_point)
-            made = replace(
-                interface, outer=member.outer, mac=member.mac, addresses=member.addresses, link=link.id
-            )
+            # A VNF may have refused IPv6 in a link that has both.
+            own = {address.version for address in interface.addresses}
+            addresses = tuple(each for each in member.addresses if each.version in own)
+            made = replace(interface, outer=member.outer, mac=member.mac, addresses=addresses, link=link.id)
         interfaces.append(made)
         plan = replace(plan, endpoints=(*plan.endpoints[:-1], replace(bare, interfaces=tuple(interfaces))))
     attached = {interface.name for interface in interfaces if interface.link is not None}
