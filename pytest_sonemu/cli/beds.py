@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_sonemu.errors import GatekeeperError, NotFoundError, ProbeError, SettingsError, nearest_first
+from pytest_sonemu.errors import (
+    EmulationError,
+    GatekeeperError,
+    NotFoundError,
+    ProbeError,
+    SettingsError,
+    nearest_first,
+)
 
 if TYPE_CHECKING:
     from pytest_sonemu.gatekeeper.client import GatekeeperClient
@@ -44,10 +51,10 @@ def gatekeeper_of(name: str) -> GatekeeperClient:
 
 
 def newest(bed: TestBed) -> Service:
-    """The service that was started last. Raises NotFoundError."""
+    """The service that was started last. Raises EmulationError where nothing runs."""
     services = sorted(bed.services, key=lambda service: service.plan.number)
     if not services:
-        raise NotFoundError("instance", "started last", ())
+        raise EmulationError(f"nothing runs on bed '{bed.name}': there is no instance to stop")
     return services[-1]
 
 

@@ -31,6 +31,8 @@ def graph(bed: str | None, svg: Path | None, form: str) -> None:
     from pytest_sonemu.cli.beds import attach
     from pytest_sonemu.errors import SettingsError
 
+    if svg is not None and form != "text":
+        raise click.UsageError(f"--svg and --{form} exclude each other: call it twice")
     with attach(bed) as attached:
         plans = [state.plan for state in attached._core.client.describe().instances]
         topology, name = attached.topology, attached.name

@@ -59,7 +59,7 @@ def init(folder: Path, image: str | None, build: Path | None, interfaces: str, n
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
         click.echo(f"wrote {target}")
-    click.echo(f"run it: pytest {folder / 'test_service.py'}")
+    click.echo(f"run it: pytest {folder}")
 
 
 def _name_of(image: str | None, build: Path | None) -> str:

@@ -13,7 +13,7 @@ LOUD_FROM = 8 * 1024**2
 @click.argument("bed")
 @click.argument("package", type=click.Path(path_type=Path))
 def push(bed: str, package: Path) -> None:
-    """Onboard PACKAGE, a .son file or a project folder, on the bed BED that `sonemu up` serves.
+    """Onboard PACKAGE, a .son or .tgo file or a project folder, on the bed BED that `sonemu up` serves.
 
     The answer is its service_uuid.
     """

@@ -46,8 +46,12 @@ def trace(
     """
     from pytest_sonemu.cli.beds import attach, service_of
 
-    if not (tcp or udp or http):
-        icmp = True
+    kinds = [udp is not None, icmp, http is not None or tcp is not None]
+    if sum(kinds) > 1:
+        raise click.UsageError(
+            "name one of --tcp, --udp, --icmp and --http; only --http takes --tcp too, as its port"
+        )
+    icmp = not any(kinds) or icmp
     with attach(bed) as attached:
         service, start = service_of(attached, source)
         end = target.removeprefix(f"{service.id}/")

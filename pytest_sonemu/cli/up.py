@@ -33,7 +33,7 @@ LOOK_SECONDS = 0.5
     "packages",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Onboard this package (a .son file or a project folder); may be given several times.",
+    help="Onboard this package (a .son or .tgo file or a project folder); may be given several times.",
 )
 @click.option("--start", is_flag=True, help="Start one instance of each package.")
 @click.option(

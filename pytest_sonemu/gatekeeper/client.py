@@ -76,7 +76,7 @@ class GatekeeperClient:
         return self._ask(PackageList, "GET", "/packages").service_uuid_list
 
     def onboard(self, package: str | Path, progress: Progress | None = None) -> Onboarded:
-        """Upload a `.son` file, or a project folder packed as one.
+        """Upload a `.son` or `.tgo` file, or a project folder packed as one.
 
         `progress` gets the bytes sent so far and their total.
         """

@@ -12,7 +12,7 @@ OTHER_KEYS = ("policy", "paths")
 
 
 def package_layer(package: object) -> Layer | None:
-    """What `sonemu.yml` in a project folder, or beside a `.son`, says; None without one.
+    """What `sonemu.yml` in a project folder, or beside a `.son` or `.tgo`, says; None without one.
 
     Raises SettingsError with its findings.
     """

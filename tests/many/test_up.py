@@ -175,7 +175,7 @@ def test_the_verbs(package: Path) -> None:
         assert say("stop", bed) == f"stopped small-3 ({third})\n"
         assert say("stop", bed, first) == f"stopped small ({first})\n"
         assert say("stop", bed, "small-2") == f"stopped small-2 ({second})\n"
-        assert "there are: none" in say("stop", bed, status=1)
+        assert f"nothing runs on bed '{bed}'" in say("stop", bed, status=1)
         assert say("logs", bed, "fw", status=1)
 
 

@@ -53,6 +53,21 @@ def test_a_verb_without_a_bed(monkeypatch: pytest.MonkeyPatch, up: list[str], sa
     assert done.output == f"Error: {said}\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("trace lab a b --tcp 80 --udp 53", "name one of --tcp, --udp, --icmp and --http"),
+        ("trace lab a b --tcp 80 --icmp", "name one of --tcp, --udp, --icmp and --http"),
+        ("graph lab --svg {}/x.svg --dot", "--svg and --dot exclude each other"),
+    ],
+)
+def test_options_that_exclude_each_other(tmp_path: Path, words: str, said: str) -> None:
+    done = CliRunner().invoke(main, words.format(tmp_path).split())
+    assert done.exit_code == 2
+    assert said in done.output
+    assert not list(tmp_path.iterdir())
+
+
 def test_doctor_lists_only_what_this_version_uses() -> None:
     from pytest_sonemu.cli.machine_checks import check_programs
 

@@ -76,6 +76,11 @@ def test_the_readme_names_every_key_option_and_verb(pytestconfig: pytest.Config)
     assert {f"--{name.replace('_', '-')}" for name in options} <= words
 
 
+def test_the_marker_s_help_names_every_key(pytestconfig: pytest.Config) -> None:
+    (line,) = [line for line in pytestconfig.getini("markers") if line.startswith("sonemu(")]
+    assert set(re.findall(r"(\w+)=", line)) == set(known_keys())
+
+
 def test_the_guide_names_every_option_and_outcome() -> None:
     words = names_in("docs/guide.md")
     assert {*vnf_option_names(), *sap_option_names(), *service_option_names()} <= words

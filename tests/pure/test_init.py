@@ -29,6 +29,7 @@ def test_a_project_is_sound(tmp_path: Path, arguments: list[str], vnf: str, poin
     folder = tmp_path / "my-service"
     done = run("init", str(folder), *arguments)
     assert done.exit_code == 0, done.output
+    assert done.output.endswith(f"run it: pytest {folder}\n")
     package = read_package(folder)
     assert [finding for finding in package.findings if finding.level != "info"] == []
     assert package.service.name == "my-service"
