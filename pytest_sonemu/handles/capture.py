@@ -171,10 +171,13 @@ class Capture:
         resolve: filters.Resolve | None = None,
         hops: int = 4,
         snap: int = filter_program.WHOLE,
+        told: bool = True,
     ) -> None:
+        """`told`: it is a test's own, and of the story of a failure."""
         self._bed, self._where, self._wanted = bed, where, wanted
         self._node = filters.parse(wanted, resolve)
         self._posts, self._resolve, self._hops, self._snap = posts, resolve, hops, snap
+        self._told = told
         self._known: dict[int, Post] = {}
         self._newest = 0
         self._recorder: Recorder | None = None
@@ -192,6 +195,7 @@ class Capture:
         )
         self._recorder = self._bed.recorders.borrow()
         self._recorder.start(program)
+        self._tell("begins")
         return self
 
     def __exit__(
@@ -207,6 +211,7 @@ class Capture:
             recorder.stop()
             recorder.take()
             self._bed.recorders.give_back(recorder)
+            self._tell("ends")
         if self.missed and error is None:
             raise ProbeError(
                 f"the capture at {self._where} is not complete: the kernel had no room for {self.missed}"
@@ -279,6 +284,11 @@ class Capture:
         return one_line(f"<Capture{filtered} at {self._where}: {state}>")
 
     # -- behind it --------------------------------------------------------------------------------
+
+    def _tell(self, what: str) -> None:
+        if self._told:
+            of = f" of '{self._wanted}'" if self._wanted else ""
+            self._bed.journal.note("did", f"capture{of} {what}", self._where, failed=bool(self.missed))
 
     def _take(self, recorder: Recorder) -> None:
         let_pass(self._hops)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_sonemu.errors import ProbeError
 from pytest_sonemu.handles.background import BackgroundProcess
 from pytest_sonemu.handles.container import ContainerEndpoint
 from pytest_sonemu.handles.results import CommandResult
@@ -31,26 +30,21 @@ class Commands(ContainerEndpoint):
         """
         from pytest_sonemu.handles.execution import exec_in_container
 
+        def run() -> CommandResult:
+            return exec_in_container(
+                self._core.bed.docker,
+                self.state.id,
+                command,
+                user=user,
+                env=env,
+                stdin=stdin,
+                timeout=timeout,
+                where=self.id,
+            )
+
         shown = command if isinstance(command, str) else " ".join(command)
         with self._changing():
-            try:
-                result = exec_in_container(
-                    self._core.bed.docker,
-                    self.state.id,
-                    command,
-                    user=user,
-                    env=env,
-                    stdin=stdin,
-                    timeout=timeout,
-                    where=self.id,
-                )
-            except ProbeError as error:
-                self._journal.note(
-                    "did", f"exec `{shown}`: {str(error).splitlines()[0]}", self.id, failed=True
-                )
-                raise
-        text = f"exec `{shown}` ended with {result.exit_status} after {result.duration:.3f} s"
-        self._journal.note("did", text, self.id, failed=not result.ok)
+            result = self._journal.command(f"exec `{shown}`", self.id, run)
         return result.check() if check else result
 
     def spawn(

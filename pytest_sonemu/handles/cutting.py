@@ -32,14 +32,13 @@ class Down:
     ) -> None:
         self._client, self._undo, self.what, self._how = client, undo, what, how
         self._ends = list(ends)
-        for instance, names in self._ends:
-            client.request(Cut(instance, names, how, what))
-        undo.did(f"{what} taken down")
+        with undo.doing(f"{what} taken down"):
+            for instance, names in self._ends:
+                client.request(Cut(instance, names, how, what))
 
     def up(self) -> None:
         """Bring it up again; may be called again."""
-        bring_up(self._client, self.what, self._ends)
-        self._undo.did(f"{self.what} brought up")
+        up_again(self._client, self._undo, self.what, self._ends)
 
     def __enter__(self) -> Self:
         return self
@@ -59,6 +58,12 @@ def take_down(client: BedClient, undo: UndoStack, what: str, ends: Iterable[Ends
     # First the undo: it does nothing where nothing was cut.
     undo.push(lambda: bring_up(client, what, chosen), f"{what} up again")
     return Down(client, undo, what, chosen, how)
+
+
+def up_again(client: BedClient, undo: UndoStack, what: str, ends: Iterable[Ends]) -> None:
+    """`bring_up`, as a test asks for it."""
+    with undo.doing(f"{what} brought up"):
+        bring_up(client, what, ends)
 
 
 def bring_up(client: BedClient, what: str, ends: Iterable[Ends]) -> None:

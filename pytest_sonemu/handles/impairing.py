@@ -36,8 +36,8 @@ class Impairable:
         try:
             yield
         finally:
-            self._put(before)
-            self._undo.did("impaired as before", self._name)
+            with self._undo.doing("impaired as before", self._name):
+                self._put(before)
 
     def schedule(self, steps: Steps, direction: str | None) -> Schedule:
         """Impaired by steps over time, until stopped or the view ends."""
@@ -45,21 +45,27 @@ class Impairable:
         before = self._client.impairments(self._target).own
         for number, step in enumerate(parsed):  # what cannot be is said at once
             self._changed(step.changes, way, number)
+
+        def back() -> None:
+            with self._undo.doing("schedule ends, impaired as before", self._name):
+                self._put(before)
+
         numbers = {id(step): number for number, step in enumerate(parsed)}
         schedule = Schedule(
             parsed,
             lambda step: self._put(self._changed(step.changes, way, numbers[id(step)])),
-            lambda: self._put(before),
+            back,
             self._target,
         )
         self._undo.push(schedule.stop, f"{self._target}: schedule")
+        self._undo.did(f"schedule of {len(parsed)} steps begins", self._name)
         return schedule
 
     def _change(self, direction: str | None, values: dict[str, Any]) -> None:
-        self._put(self._changed(parse_impairment(values), self._direction(direction)))
         shown = ", ".join(f"{name} {value}" for name, value in values.items())
         way = f" {direction}" if direction is not None else ""
-        self._undo.did(f"impaired{way}: {shown or 'by nothing'}", self._name)
+        with self._undo.doing(f"impaired{way}: {shown or 'by nothing'}", self._name):
+            self._put(self._changed(parse_impairment(values), self._direction(direction)))
 
     @property
     def _name(self) -> str:

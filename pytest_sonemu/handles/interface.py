@@ -111,9 +111,9 @@ class InterfaceHandle:
 
     def up(self) -> None:
         """Give it its carrier again; may be called again."""
-        from pytest_sonemu.handles.cutting import bring_up
+        from pytest_sonemu.handles.cutting import up_again
 
-        bring_up(self._core.bed.client, self._what, self._ends)
+        up_again(self._core.bed.client, self._undo, self._what, self._ends)
 
     @property
     def _what(self) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pytest_sonemu.handles.results import CommandResult
 
 Kind = Literal["probe", "did", "undone", "state", "note"]
 # A test that sends a thousand probes must not push out what another did just before.
@@ -51,6 +54,20 @@ class Journal:
             self.note(kind, f"{text}: {lines[0]}", place, failed=True)
             raise
         self.note(kind, text, place)
+
+    def command(self, shown: str, place: str, run: Callable[[], CommandResult]) -> CommandResult:
+        """Run a command, and note how it ended, or with the first line of why it did not."""
+        began = time.monotonic()
+        try:
+            result = run()
+        except Exception as error:
+            lines = str(error).splitlines() or [type(error).__name__]
+            self.note("did", f"{shown}: {lines[0]}", place, failed=True)
+            raise
+        taken = time.monotonic() - began
+        text = f"{shown} ended with {result.exit_status} after {taken:.3f} s"
+        self.note("did", text, place, failed=not result.ok)
+        return result
 
     def since(self, moment: float) -> tuple[Event, ...]:
         """What was noted since a time (seconds since the epoch), and is still there."""

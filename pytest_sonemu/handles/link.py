@@ -147,9 +147,9 @@ class Link:
 
     def up(self) -> None:
         """Bring the link up again; may be called again."""
-        from pytest_sonemu.handles.cutting import bring_up
+        from pytest_sonemu.handles.cutting import up_again
 
-        bring_up(self._core.bed.client, self._what, self._ends)
+        up_again(self._core.bed.client, self._undo, self._what, self._ends)
 
     @property
     def _what(self) -> str:

@@ -157,9 +157,13 @@ class Namespaced:
         """
         from pytest_sonemu.handles.programs import run_program, split
 
-        argv = split(command[0]) if len(command) == 1 else [str(word) for word in command]
-        with self._changing():
+        def run() -> CommandResult:
+            argv = split(command[0]) if len(command) == 1 else [str(word) for word in command]
             return run_program(self._core.bed.client, self._core.plan.instance, self.id, tuple(argv), timeout)
+
+        words = command[0] if len(command) == 1 else command
+        with self._changing():
+            return self._core.bed.journal.command(f"run `{_shown(words)}`", self.id, run)
 
     def tool(self, command: str | Sequence[str], timeout: float = 30.0) -> CommandResult:
         """As `run`, written in one text: `service.vnf("web").tool("ss -tln")`.
@@ -206,10 +210,10 @@ class Namespaced:
         from pytest_sonemu.handles.background import BackgroundProcess
         from pytest_sonemu.handles.programs import SpawnedProgram, split
 
-        argv = split(command)
         undo_change = self._begin_change()
         try:
-            with self._core.bed.journal.noting("did", f"spawn `{' '.join(argv)}`", self.id):
+            with self._core.bed.journal.noting("did", f"spawn `{_shown(command)}`", self.id):
+                argv = split(command)
                 running = SpawnedProgram(self._core.bed.client, self._core.plan.instance, self.id, argv)
         except BaseException:
             undo_change()
@@ -220,7 +224,7 @@ class Namespaced:
             process.stop()
             undo_change()
 
-        self._undo.push(end, f"{self.id}: `{' '.join(argv)}` ended")
+        self._undo.push(end, f"{self.id}: `{_shown(command)}` ended")
         return process
 
     def _begin_change(self) -> Callable[[], None]:
@@ -251,3 +255,8 @@ class Namespaced:
             known = ", ".join(interface.connection_point for interface in self._plan.interfaces) or "none"
             raise ProbeError(f"{self.id} has not just one connection point; name one of: {known}")
         return self._plan.interfaces[0]
+
+
+def _shown(command: str | Sequence[object]) -> str:
+    """A command as a person would write it."""
+    return command if isinstance(command, str) else " ".join(map(str, command))

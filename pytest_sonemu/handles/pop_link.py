@@ -118,9 +118,9 @@ class PopLinkHandle:
 
     def up(self) -> None:
         """Bring it up again; may be called again."""
-        from pytest_sonemu.handles.cutting import bring_up
+        from pytest_sonemu.handles.cutting import up_again
 
-        bring_up(self._bed.client, self._what, self._ends())
+        up_again(self._bed.client, self._undo, self._what, self._ends())
 
     def capture(self, filter: str = "") -> Capture:  # noqa: A002
         """Every frame that crosses it, each once, from the beginning of a `with` block to its end.

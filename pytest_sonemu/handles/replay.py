@@ -136,7 +136,7 @@ class _Run:
         over: list[Conversation] = []
         hops = 2 * len(self.plan.links) + 2
         with Capture(
-            self.bed, f"all of {self.plan.instance}", lambda: posts, "ip or ip6", hops=hops
+            self.bed, f"all of {self.plan.instance}", lambda: posts, "ip or ip6", hops=hops, told=False
         ) as capture:
             began = sent_at = time.monotonic()
             for before, packet in zip([packets[0], *packets], packets, strict=False):

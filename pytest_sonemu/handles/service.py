@@ -273,9 +273,12 @@ class Service:
         from pytest_sonemu.handles.replay import replay
 
         journal = self._core.bed.journal
-        result = replay(
-            self._core.bed, self.plan, recording, sides, speed=speed, timeout=timeout, vlans=vlans
-        )
+        what = f"replay of {os.path.basename(recording)}"
+        journal.note("probe", f"{what} begins", self.id)
+        with journal.noting("probe", f"{what} ended", self.id):
+            result = replay(
+                self._core.bed, self.plan, recording, sides, speed=speed, timeout=timeout, vlans=vlans
+            )
         blame = next((packet.lost_in or "" for packet in result.lost), "")
         journal.note("probe", repr(result), result.packets[0].source, failed=bool(result.lost), blame=blame)
         return result

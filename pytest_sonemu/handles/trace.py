@@ -48,9 +48,8 @@ def trace(
     posts = [Post(outer, station.at) for outer, station in stations(plan).items()]
     conversation = Conversation(bed.client, plan, start, end, subject, listen, timeout)
     hops = 2 * len(plan.links) + 2
-    capture = Capture(
-        bed, f"all of {plan.instance}", lambda: posts, _FILTERS[subject.protocol], hops=hops, snap=_SNAP
-    )
+    where, wanted = f"all of {plan.instance}", _FILTERS[subject.protocol]
+    capture = Capture(bed, where, lambda: posts, wanted, hops=hops, snap=_SNAP, told=False)
     with capture:
         talks = [conversation.hold() for _ in range(count)]
     runs = tuple(

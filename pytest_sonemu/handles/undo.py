@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from pytest_sonemu.errors import EmulationError, UndoError
@@ -57,6 +57,12 @@ class UndoStack:
         """Note for the report of a failure what was done, here or to a link."""
         if self._journal is not None:
             self._journal.note("did", text, place)
+
+    def doing(self, text: str, place: str = "") -> AbstractContextManager[None]:
+        """As `did`, for what a block does; if it raises, with the first line of why."""
+        if self._journal is None:
+            return nullcontext()
+        return self._journal.noting("did", text, place)
 
     def push(self, step: Callable[[], object], label: str = "") -> None:
         """Call `step` when the view ends. Raises EmulationError if it has ended: nothing would undo it."""
