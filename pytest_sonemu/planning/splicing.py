@@ -150,7 +150,9 @@ def _without_addresses(
 
 def _check(mine: Side, theirs: Side) -> None:
     if mine.plan.instance == theirs.plan.instance:
-        raise PlanningError(f"'{mine.sap.id}' and '{theirs.sap.id}' are of one service; joined are two")
+        raise PlanningError(
+            f"'{mine.sap.id}' and '{theirs.sap.id}' are of one service; join takes SAPs of two services"
+        )
     ours = [subnet for link in mine.plan.links if not link.management for subnet in link.subnets]
     for other in theirs.beyond():
         for subnet in ours:
