@@ -171,7 +171,9 @@ def _member(cls: type, name: str, owner: type) -> Iterator[str]:
         kind = ast.unparse(node.returns) if node.returns else ""
         yield from (f"    {name}: {kind}", "")
     else:
-        yield from (*_signature(node, block="contextmanager" in marks), "")
+        returned = ast.unparse(node.returns) if node.returns is not None else ""
+        block = "contextmanager" in marks or returned == "AbstractContextManager[None]"
+        yield from (*_signature(node, block=block), "")
     text = ast.get_docstring(node) or inspect.getdoc(getattr(owner, name)) or ""
     yield from _prose(text)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import warnings
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
+from types import TracebackType
 from typing import Any, Literal
 
 from pytest_sonemu.emulation.client import BedClient
@@ -28,16 +30,11 @@ class Impairable:
     def __init__(self, client: BedClient, target: str, ends: tuple[str, str], undo: UndoStack) -> None:
         self._client, self._target, self._ends, self._undo = client, target, ends, undo
 
-    @contextmanager
-    def impaired(self, direction: str | None, values: dict[str, Any]) -> Iterator[None]:
-        """Impaired for the time of a block."""
-        before = self._client.impairments(self._target).own
-        self._change(direction, values)
-        try:
-            yield
-        finally:
-            with self._undo.doing("impaired as before", self._name):
-                self._put(before)
+    def impaired(self, direction: str | None, values: dict[str, Any]) -> AbstractContextManager[None]:
+        """Impaired for the time of a block. Raises SettingsError at once, not at the block's beginning."""
+        parse_impairment(values)
+        self._direction(direction)
+        return _Impaired(self, direction, values)
 
     def schedule(self, steps: Steps, direction: str | None) -> Schedule:
         """Impaired by steps over time, until stopped or the view ends."""
@@ -113,6 +110,32 @@ class Impairable:
         if self._ends == ("endpoint", "link") and text in ("out", "in"):
             return "a->b" if text == "out" else "b->a"
         raise SettingsError(f"direction '{asked}' is neither '{a}->{b}' nor '{b}->{a}'")
+
+
+class _Impaired(AbstractContextManager[None]):
+    """A block in which a link is impaired; warns if it is thrown away without one, as it has done nothing."""
+
+    def __init__(self, link: Impairable, direction: str | None, values: dict[str, Any]) -> None:
+        self._link, self._direction, self._values, self._begun = link, direction, values, False
+
+    def __enter__(self) -> None:
+        self._begun = True
+        self._before = self._link._client.impairments(self._link._target).own
+        self._link._change(self._direction, self._values)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._link._undo.doing("impaired as before", self._link._name):
+            self._link._put(self._before)
+
+    def __del__(self) -> None:
+        if not self._begun:
+            warnings.warn(
+                f"impair of {self._link._name} did nothing: it holds for a block, `with ….impair(…):`",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
 
 def seed_of(run: int, test: str, target: str, way: Direction, *more: int) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from pytest_sonemu.handles.core import InstanceCore
@@ -77,15 +77,13 @@ class InterfaceHandle:
         """Its counters, as the endpoint sees them."""
         return self.state.stats
 
-    @contextmanager
-    def impair(self, *, direction: str | None = None, **values: Any) -> Iterator[None]:
+    def impair(self, *, direction: str | None = None, **values: Any) -> AbstractContextManager[None]:
         """Impair its cable for the time of a block: `with interface.impair(rate="10Mbit", delay="5ms"): …`.
 
         Both directions, or one: `direction="out"` for what its endpoint sends, `"in"` for what it is given.
         The rest is as for `Link.impair`. Raises SettingsError.
         """
-        with self._impairable().impaired(direction, values):
-            yield
+        return self._impairable().impaired(direction, values)
 
     def schedule(self, steps: Steps, *, direction: str | None = None) -> Schedule:
         """Impair it by steps over time: `[(0, {"delay": "10ms"}), ("2s", {"delay": "80ms", "loss": "1%"})]`.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from pytest_sonemu.emulation.protocol import CutKind
@@ -88,8 +87,7 @@ class Link:
         """Whether it carries management and is no part of the service's own ways."""
         return self._plan.management
 
-    @contextmanager
-    def impair(self, *, direction: str | None = None, **values: Any) -> Iterator[None]:
+    def impair(self, *, direction: str | None = None, **values: Any) -> AbstractContextManager[None]:
         """Impair it for the time of a block: `with link.impair(delay="50ms", loss="1%"): …`.
 
         Each direction is impaired, or one (`direction="fw:output->server:data"`). Known are rate, burst,
@@ -97,8 +95,7 @@ class Link:
         reorder, corrupt, seed and their kin (`relay/model.py`). A nested block changes what it names and
         leaves the rest; at its end all is as it was before. Raises SettingsError.
         """
-        with self._impairable().impaired(direction, values):
-            yield
+        return self._impairable().impaired(direction, values)
 
     def schedule(self, steps: Steps, *, direction: str | None = None) -> Schedule:
         """Impair it by steps over time: `[(0, {"delay": "10ms"}), ("2s", {"delay": "80ms", "loss": "1%"})]`.
