@@ -174,7 +174,7 @@ def make_flow(
     generator: str | Generator | None = None,
 ) -> Flow:
     """See `Service.flow`."""
-    plan = service.plan
+    plan = service._core.sight
     start = find_spot(plan, source)
     end = find_target(plan, target, start.endpoint)
     protocol, port, path = _subject(udp, tcp, http)

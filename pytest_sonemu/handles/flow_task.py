@@ -129,9 +129,12 @@ class Lives:
     """Tells when a VNF has got a new network namespace, and sockets of the old one are deaf."""
 
     def __init__(self, task: FlowTask, endpoint_id: str) -> None:
-        plan = task.service.plan.endpoint(endpoint_id)
+        plan = task.service._core.sight.endpoint(endpoint_id)
         self._client, self._instance = task.service._core.bed.client, task.service.id
         self._endpoint = endpoint_id
+        other, slash, own = endpoint_id.partition("/")
+        if slash and task.service.plan.endpoint(endpoint_id) is None:
+            self._instance, self._endpoint = other, own
         self._has_container = plan is not None and plan.container is not None
         self._next = 0.0
         self._known = self._now()

@@ -59,7 +59,7 @@ def _probe(service: Service, listeners: _Listeners, timeout: float, rule: Policy
     from pytest_sonemu.handles.connect import connect
     from pytest_sonemu.handles.ping import ping
 
-    bed, plan = service._core.bed, service.plan
+    bed, plan = service._core.bed, service._core.sight
     if rule.port is None:
         echo = ping(
             bed.client, plan, rule.source, rule.target, count=1, interval=0.01, size=56, timeout=timeout
@@ -120,7 +120,7 @@ class _Listeners:
         self._close()
 
     def _key(self, rule: PolicyRule) -> _Key | None:
-        plan = self._service.plan
+        plan = self._service._core.sight
         try:
             source = find_spot(plan, rule.source)
             target = find_target(plan, rule.target, source.endpoint)

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pytest_sonemu.errors import ProbeError
+from pytest_sonemu.errors import NotFoundError, ProbeError
 from pytest_sonemu.handles.capture import Capture, Post
 from pytest_sonemu.handles.filter_program import KINDS, Either, kernel_program
 from pytest_sonemu.handles.next_hops import NextHop, NextHops
@@ -34,6 +34,7 @@ from pytest_sonemu.handles.silence import Ear, Silence
 from pytest_sonemu.handles.targets import Place, Spot, find_spot, find_target
 from pytest_sonemu.handles.wire import cut_to_fit, framed
 from pytest_sonemu.planning.plan import Address, DeploymentPlan
+from pytest_sonemu.planning.splicing import joined_instances
 from pytest_sonemu.relay.socket_filter import attach
 from pytest_sonemu.units import seconds
 
@@ -361,8 +362,21 @@ def _places(plan: DeploymentPlan, recording: Recording, sides: Sides) -> dict[Ad
         if address not in speakers:
             said = ", ".join(str(each) for each in recording.addresses[:8]) or "no IP address"
             raise ProbeError(f"{recording.path.name} has no packet of {address}; in it speak: {said}")
-        found[address] = _Side(place, find_spot(plan, place))
+        found[address] = _Side(place, _spot(plan, place))
     return found
+
+
+def _spot(plan: DeploymentPlan, place: Place) -> Spot:
+    try:
+        return find_spot(plan, place)
+    except NotFoundError as error:
+        other = error.wanted.partition("/")[0]
+        if other not in joined_instances(plan):
+            raise
+        raise ProbeError(
+            f"{error.wanted}: a replay stays within one service, and this one is only joined to '{other}';"
+            f" its sides may be: {', '.join(endpoint.id for endpoint in plan.endpoints)}"
+        ) from error
 
 
 def _chosen(recording: Recording, sides: Mapping[Address, _Side], vlans: Vlans) -> list[RecordedPacket]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.support.amended import THREE_POPS, every_kind, what_is_there
 from tests.support.static_program import static_image
 
 BASE = "sonemu/vnf-base"
+HARMLESS = Path(__file__).parents[2] / "docs" / "how_to" / "harmless.pcap"
 FIRST = NetworkService.chain("user", NetworkFunction("fw", image=BASE), "out", name="first")
 SECOND = NetworkService.chain(
     "in",
@@ -81,6 +83,35 @@ def test_what_leaves_the_one_comes_in_at_the_other(views: tuple[TestBed, Service
     assert second.ping("lb", first.vnf("fw")).loss == 0
     with pytest.raises(ProbeError, match="out has no address"):
         first.ping("user", "out")
+
+
+def test_flows_and_policies_reach_the_other_service(views: tuple[TestBed, Service, Service]) -> None:
+    bed, first, second = views
+    server = second.vnf("server")
+    bed.join(first.sap("out"), second.sap("in"))
+    for how in ({"udp": 5000}, {"tcp": 5000}, {"http": True}):
+        with first.flow("user", server, **how) as flow:
+            flow.wait_until_flowing()
+        # Records of a TCP connection that is not there yet are lost.
+        assert flow.loss == 0 or "tcp" in how
+        assert set(flow.by_server) <= {"second/server"}, flow
+    with first.flow("user", "second/server", udp=5000) as flow:
+        flow.wait_until_flowing()
+        server.restart()
+        flow.wait_until_flowing()
+    rows = [
+        ("user", "second/server", "tcp", 80, "allow"),
+        ("user", "second/server", "udp", 53, "allow"),
+        ("user", "second/server", "icmp", "-", "allow"),
+    ]
+    result = first.policy(rows)
+    assert result.ok, result
+    with second.link("link-1").down():
+        # One link of two names: this service's is link-2.
+        seen = [row.seen for row in first.policy(rows, timeout=0.2).rows]
+        assert seen == ["dropped, lost at link-2", "dropped, lost at link-2", "dropped"]
+    with pytest.raises(ProbeError, match="second/server: a replay stays within one service"):
+        first.replay(HARMLESS, {"192.0.2.1": "user", "192.0.2.80": "second/server"})
 
 
 def test_each_neighbour_has_the_address_of_the_sap_that_was_known(
