@@ -32,8 +32,12 @@ class Impairable:
 
     def impaired(self, direction: str | None, values: dict[str, Any]) -> AbstractContextManager[None]:
         """Impaired for the time of a block. Raises SettingsError at once, not at the block's beginning."""
-        parse_impairment(values)
-        self._direction(direction)
+        try:
+            parse_impairment(values)
+            self._direction(direction)
+        except SettingsError as error:
+            self._undo.did(f"{_told(direction, values)}: {error}", self._name, failed=True)
+            raise
         return _Impaired(self, direction, values)
 
     def schedule(self, steps: Steps, direction: str | None) -> Schedule:
@@ -59,9 +63,7 @@ class Impairable:
         return schedule
 
     def _change(self, direction: str | None, values: dict[str, Any]) -> None:
-        shown = ", ".join(f"{name} {value}" for name, value in values.items())
-        way = f" {direction}" if direction is not None else ""
-        with self._undo.doing(f"impaired{way}: {shown or 'by nothing'}", self._name):
+        with self._undo.doing(_told(direction, values), self._name):
             self._put(self._changed(parse_impairment(values), self._direction(direction)))
 
     @property
@@ -136,6 +138,13 @@ class _Impaired(AbstractContextManager[None]):
                 RuntimeWarning,
                 stacklevel=2,
             )
+
+
+def _told(direction: str | None, values: Mapping[str, Any]) -> str:
+    """An impairment as the story of a test tells it."""
+    shown = ", ".join(f"{name} {value}" for name, value in values.items())
+    way = f" {direction}" if direction is not None else ""
+    return f"impaired{way}: {shown or 'by nothing'}"
 
 
 def seed_of(run: int, test: str, target: str, way: Direction, *more: int) -> int:

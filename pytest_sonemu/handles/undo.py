@@ -53,10 +53,10 @@ class UndoStack:
         with self._lock:
             return tuple(label for label, _ in self._steps)
 
-    def did(self, text: str, place: str = "") -> None:
+    def did(self, text: str, place: str = "", *, failed: bool = False) -> None:
         """Note for the report of a failure what was done, here or to a link."""
         if self._journal is not None:
-            self._journal.note("did", text, place)
+            self._journal.note("did", text, place, failed=failed)
 
     def doing(self, text: str, place: str = "") -> AbstractContextManager[None]:
         """As `did`, for what a block does; if it raises, with the first line of why."""
