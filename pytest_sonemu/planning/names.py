@@ -19,6 +19,7 @@ _LONGEST_ALTNAME = 127
 _NOT_IN_DOCKER = re.compile(r"[^a-zA-Z0-9_.-]")
 _LONGEST_HOSTNAME = 63
 _FIRST_INDEX = 1 << 30
+_OUTER_END = re.compile(r"v(\d+)\.(\d+)")
 _INSTANCES = UUID("7d1f0c7e-5b0a-4f0e-9d1c-50ee4b1d0001")
 
 
@@ -96,7 +97,10 @@ def outer_index(outer: str) -> int | None:
     A kernel that finds the same index at both ends of a pair, which are in two namespaces, tells of a lost
     carrier up to a second late. What it gives itself begins at 1; these are far from there.
     """
-    number, index = (int(part) for part in outer[1:].split("."))
+    found = _OUTER_END.fullmatch(outer)
+    if found is None:
+        return None
+    number, index = int(found[1]), int(found[2])
     return _FIRST_INDEX | number << 16 | index if number < 1 << 14 and index < 1 << 16 else None
 
 
