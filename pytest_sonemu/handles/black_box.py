@@ -120,7 +120,7 @@ class BlackBox:
         with self._lock:
             self._blocks.append(block)
             self._size += len(block)
-            while self._size > _KEPT:
+            while self._size > _KEPT and len(self._blocks) > 1:
                 gone = self._blocks.popleft()
                 self._size -= len(gone)
                 self._complete_from = max(self._complete_from, last_time(gone))

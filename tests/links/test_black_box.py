@@ -98,7 +98,8 @@ def test_memory_is_bounded_and_what_is_missing_is_said(
     began = time.time()
     for number in range(400):
         datagrams(bed, b"number %d " % number + bytes(1000))
-    recorded = box.frames(bed.plan.links, began)
+        if number % 100 == 99:  # blocks are kept or dropped whole; looking ends one
+            recorded = box.frames(bed.plan.links, began)
     assert recorded.since is not None
     assert began < recorded.since <= time.time()
     found = payloads(recorded.links[bed.plan.links[0].id])
