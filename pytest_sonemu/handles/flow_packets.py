@@ -75,6 +75,7 @@ class PacketGenerator:
         deadline = time.monotonic() + patience
         self._threads[1].join()
         while self._tally.received < self._tally.sent and time.monotonic() < deadline:
+            self._flush()
             time.sleep(0.005)
         self._over.set()
         self._threads[0].join()
@@ -106,6 +107,10 @@ class PacketGenerator:
             self._tally.error = f"{self._task.source.endpoint.id}: {why}"
         if self._quiet and self._source_lives.changed():
             self._renew_sender()
+
+    def _flush(self) -> bool:
+        """Send what could not be sent yet; whether nothing is left of it."""
+        return True
 
     def _renew_sender(self) -> None:
         with contextlib.suppress(EmulationError, NotFoundError, OSError):
@@ -195,13 +200,14 @@ class RecordGenerator(PacketGenerator):
 
     def _send_one(self) -> None:
         if self._pending and not self._flush():
-            return  # the connection is full: no more is sent until it has taken the last record
+            self._tally.hold(time.time())  # no connection yet, or a full one: the last record goes first
+            return
         self._pending = self._packet()
-        if not self._flush() and not self._connected:
-            self._pending = b""
+        self._flush()
 
     def _flush(self) -> bool:
-        """Whether all that was pending has gone into the connection."""
+        if not self._pending:
+            return True
         try:
             if not self._connected and not self._connect():
                 return False

@@ -95,7 +95,7 @@ class Tally:
         self._sent = self._received = self._duplicated = self._reordered = 0
         self._highest = -1
         self._first_sent = self._last_sent = self._last_arrival = self._sent_of_last = 0.0
-        self._pause = self._longest = self._swing = 0.0
+        self._awake = self._pause = self._longest = self._swing = 0.0
         self._over = False
         self.error: str | None = None
 
@@ -121,13 +121,19 @@ class Tally:
         """A packet is sent now; its number."""
         with self._lock:
             if self._sent:
-                self._pause = max(self._pause, time - self._last_sent - self._interval)
+                self._pause = max(self._pause, time - self._awake - self._interval)
             else:
                 self._first_sent = time
-            self._last_sent = time
+            self._last_sent = self._awake = time
             self._seen.append(0)
             self._sent += 1
             return self._sent - 1
+
+    def hold(self, time: float) -> None:
+        """A packet would be sent now, but the connection takes none: a pause that is not the sender's own."""
+        with self._lock:
+            self._pause = max(self._pause, time - self._awake - self._interval)
+            self._awake = time
 
     def arrive(self, number: int, sent: float, arrived: float, server: str) -> None:
         """A packet that was sent at a time has arrived at another."""
