@@ -22,7 +22,16 @@ from docker.errors import DockerException
 
 from pytest_sonemu.emulation.protocol import Signal
 from pytest_sonemu.errors import SonemuError
-from pytest_sonemu.handles.execution import Demultiplexer, attach, inspect_exec, outcome
+from pytest_sonemu.handles.execution import (
+    NOT_STARTED,
+    Demultiplexer,
+    attach,
+    cannot_run,
+    inspect_exec,
+    not_found,
+    outcome,
+    says_why,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -31,7 +40,7 @@ if TYPE_CHECKING:
     from pytest_sonemu.emulation.docker_api import DockerClient
 
 _PIECE = 1 << 16
-_INPUT, _OUTPUT = 0, 1
+_INPUT, _OUTPUT, _ERRORS = 0, 1, 2
 # Its bed ended under it: as for a command that cannot be looked after any more.
 _BED_GONE = 255
 Send = Callable[[int, int], None]
@@ -56,20 +65,21 @@ def at_terminal() -> bool:
 def run_in_container(api: DockerClient, container: str, argv: Sequence[str], who: str, send: Send) -> int:
     """Run a command in a container with this process's streams; its exit status.
 
-    At a terminal it gets one of its own. `send(pid, signal)` passes on what would end this process. For a
-    program that the image does not have Docker writes so, and the status is 126 or 127.
+    At a terminal it gets one of its own. `send(pid, signal)` passes on what would end this process. A
+    program that the image does not have is 127, one that cannot be run 126, as a shell has it.
     """
     terminal = at_terminal()
     created: dict[str, Any] = api.exec_create(container, list(argv), stdin=True, tty=terminal)
     exec_id = str(created["Id"])
     stream = Demultiplexer()
+    said: list[tuple[int, bytes]] = []  # what the runtime seems to say of a command that did not begin
 
     def show(piece: bytes) -> None:
-        if terminal:
-            _write(_OUTPUT, piece)
-            return
-        for number, part in stream.feed(piece):
-            _write(number, part)
+        for number, part in [(_OUTPUT, piece)] if terminal else stream.feed(piece):
+            if said or says_why(part.decode(errors="replace")):
+                said.append((number, part))
+            else:
+                _write(number, part)
 
     def pass_on(number: int) -> None:
         if pid := int(inspect_exec(api, exec_id, who).get("Pid") or 0):
@@ -87,7 +97,15 @@ def run_in_container(api: DockerClient, container: str, argv: Sequence[str], who
     ):
         show(link.first)
         _join(link.connection, show, signals)
-    return _shell_status(outcome(api, exec_id, who)[0])
+    status, pid = outcome(api, exec_id, who)
+    if said and pid == 0 and status in NOT_STARTED:
+        text = b"".join(part for _, part in said).decode(errors="replace")
+        _write(_ERRORS, f"sonemu: {cannot_run(who, argv, text)}\n".encode())
+        status = 127 if not_found(text) else 126
+    else:
+        for number, part in said:
+            _write(number, part)
+    return _shell_status(status)
 
 
 def run_in_namespace(client: BedClient, instance: str, endpoint: str, argv: Sequence[str]) -> int:

@@ -38,6 +38,15 @@ class Next:
     again: bool = True
 
 
+def amend(instance: Instance, plan: DeploymentPlan, progress: Callable[[str], None]) -> None:
+    """Make an instance that of another plan, without touching what does not differ.
+
+    Raises PlanningError where that cannot be, EmulationError with everything as before.
+    """
+    with instance.changing():
+        Amendment(instance, plan).carry_out(progress)
+
+
 class Amendment:
     """One change of an instance, to be carried out once."""
 

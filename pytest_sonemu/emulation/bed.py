@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_sonemu.emulation.amending import amend
 from pytest_sonemu.emulation.containers import Containers
 from pytest_sonemu.emulation.fabric import Fabric
 from pytest_sonemu.emulation.failures import StalePlanError
@@ -93,7 +94,7 @@ class Bed:
             self._generation += 1
         self.transcript.note(f"change {plan.instance}")
         try:
-            instance.amend(plan, progress)
+            amend(instance, plan, progress)
         finally:
             while instance.discarded:
                 self._put_away(instance.discarded.pop())

@@ -135,16 +135,12 @@ class Instance:
 
     # -- changes ----------------------------------------------------------------------------------
 
-    def amend(self, plan: DeploymentPlan, progress: Callable[[str], None]) -> None:
-        """Make the instance that of another plan, without touching what does not differ.
-
-        Raises PlanningError where that cannot be, EmulationError with everything as before.
-        """
-        from pytest_sonemu.emulation.amending import Amendment
-
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """One change at a time, and none of what is ending. Raises EmulationError."""
         with self._changing:
             self.check_ending()
-            Amendment(self, plan).carry_out(progress)
+            yield
 
     def change(self, endpoint_id: str, verb: VnfVerb, grace: float | None) -> RunningVnf:
         """Stop, start, restart, kill, pause or unpause a VNF; links, addresses and routes are there again."""

@@ -26,8 +26,13 @@ def alive(pid: int, started: int) -> bool:
     return pid > 0 and start_time(pid) == started
 
 
-def end_processes(processes: Iterable[tuple[int, int]], how: signal.Signals, timeout: float) -> list[int]:
-    """Signal processes (pid, start time) and wait until they are gone; returns the pids that are not."""
+def end_processes(
+    processes: Iterable[tuple[int, int]], how: signal.Signals | None, timeout: float
+) -> list[int]:
+    """Signal processes (pid, start time) and wait until they are gone; returns the pids that are not.
+
+    Without a signal (None) it only waits, which needs no right over them.
+    """
     descriptors: dict[int, int] = {}
     try:
         for pid, started in processes:
@@ -40,7 +45,8 @@ def end_processes(processes: Iterable[tuple[int, int]], how: signal.Signals, tim
                 os.close(descriptor)
                 continue
             descriptors[descriptor] = pid
-            send(descriptor, how)
+            if how is not None:
+                send(descriptor, how)
         left = dict(descriptors)
         deadline = time.monotonic() + timeout
         poll = select.poll()

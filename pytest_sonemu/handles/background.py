@@ -11,7 +11,15 @@ from typing import Any, Protocol
 
 from pytest_sonemu.emulation.docker_api import DockerClient, calling
 from pytest_sonemu.errors import NotReadyError, ProbeError, SonemuError
-from pytest_sonemu.handles.execution import ExecStream, attach, inspect_exec, outcome
+from pytest_sonemu.handles.execution import (
+    NOT_STARTED,
+    ExecStream,
+    attach,
+    cannot_run,
+    inspect_exec,
+    outcome,
+    says_why,
+)
 from pytest_sonemu.handles.results import CommandResult, one_line
 from pytest_sonemu.handles.waiting import State, wait_until
 
@@ -203,8 +211,8 @@ class ExecInBackground:
         if self._over.is_set():
             status, pid = outcome(self._api, self._exec_id, self._who)
             said = self.output(OUTPUT).decode(errors="replace").strip()
-            if pid == 0 and status in {126, 127} and "exec" in said:
-                raise ProbeError(f"{self._who}: `{shlex.join(argv)}` cannot be run: {said}")
+            if pid == 0 and status in NOT_STARTED and says_why(said):
+                raise ProbeError(cannot_run(self._who, argv, said))
 
 
 class SendSignal(Protocol):

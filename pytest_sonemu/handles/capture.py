@@ -23,6 +23,7 @@ from pytest_sonemu.handles.results import Direction, one_line
 from pytest_sonemu.handles.ring import frames_of
 from pytest_sonemu.handles.sightings import label
 from pytest_sonemu.handles.targets import find_spot
+from pytest_sonemu.handles.unused import WarnsUnused
 from pytest_sonemu.handles.wire import wire_frames, with_tag
 from pytest_sonemu.planning.plan import Address, DeploymentPlan, EndpointPlan, LinkPlan
 
@@ -149,7 +150,7 @@ class Packets(Sequence[CapturedPacket]):
         return one_line(f"<{len(self)} packets{f': {shown}' if shown else ''}>")
 
 
-class Capture:
+class Capture(WarnsUnused):
     """Every frame at some interfaces, from the beginning of a `with` block to its end.
 
         with service.vnf("fw").capture("input", "tcp") as capture:
@@ -184,10 +185,12 @@ class Capture:
         self._blocks: list[bytes] = []
         self._read: tuple[int, Packets, list[tuple[Post, RawFrame]]] | None = None
         self.missed = 0
+        self._unused = f"capture at {where}"
 
     def __enter__(self) -> Self:
         if self._recorder is not None or self._blocks:
             raise ProbeError("a capture is used once; make another one")
+        self._unused = ""
         self._look()
         # A VNF that restarts gets new interfaces, which count up.
         program = filter_program.kernel_program(

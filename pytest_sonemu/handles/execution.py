@@ -26,6 +26,8 @@ from pytest_sonemu.handles.results import CommandResult
 HEAD_SECONDS = 60.0
 KILL_SECONDS = 2.0
 STDERR_STREAM = 2
+# What Docker gives for a program that never began; a shell gives the same for one it does not find.
+NOT_STARTED = frozenset({126, 127})
 
 
 def exec_in_container(
@@ -72,10 +74,33 @@ def exec_in_container(
             raise ProbeError(_timed_out(who, shown, timeout, fate, stream.output))
     stdout, stderr = (stream.output[number].decode(errors="replace") for number in (1, 2))
     status, pid = outcome(api, exec_id, who)
-    if pid == 0 and status in {126, 127} and "exec" in stdout:
-        raise ProbeError(f"{who}: `{shlex.join(argv)}` cannot be run: {stdout.strip()}")
+    if pid == 0 and status in NOT_STARTED and says_why(stdout):
+        raise ProbeError(cannot_run(who, argv, stdout))
     result = CommandResult(shown, status, stdout, stderr, time.monotonic() - started, where)
     return result.check() if check else result
+
+
+def says_why(output: str) -> bool:
+    """Whether what came from an exec is the runtime's word on why it did not begin."""
+    return output.startswith("OCI runtime exec failed")
+
+
+def not_found(said: str) -> bool:
+    """Whether the runtime says that the image has no such program."""
+    return "executable file not found" in said or "no such file or directory" in said
+
+
+def cannot_run(who: str, argv: Sequence[str], said: str) -> str:
+    """Why a program did not begin; what the runtime `said` is put shortly where the cause is a usual one."""
+    if not_found(said):
+        why = f"the image has no program '{argv[0]}'"
+        if argv[0] == "sh":
+            why += "; a command that is a list of words needs no shell"
+    elif "permission denied" in said:
+        why = f"'{argv[0]}' in the image is not executable"
+    else:
+        why = said.strip()
+    return f"{who}: `{shlex.join(argv)}` cannot be run: {why}"
 
 
 def path_exists(api: DockerClient, container: str, path: str, where: str = "") -> bool:
@@ -223,8 +248,8 @@ def _kill(api: DockerClient, container: str, exec_id: str, who: str) -> str:
         killer: dict[str, Any] = api.exec_create(container, ["kill", "-9", *inner], user="0")
     with closing(attach(api, str(killer["Id"]), who)) as stream:
         stream.converse(None, time.monotonic() + KILL_SECONDS)
-    gone = start_time(pid) is None
-    return "it was killed" if gone else f"it still runs (process {pid}), and the image has no `kill`"
+    left = end_processes(family, None, KILL_SECONDS)
+    return "it was killed" if not left else f"it still runs (process {pid}), and the image has no `kill`"
 
 
 def _session(pid: int) -> list[int]:

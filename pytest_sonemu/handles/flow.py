@@ -14,6 +14,7 @@ from pytest_sonemu.handles.flow_results import FlowStats, Gap
 from pytest_sonemu.handles.flow_task import FlowProtocol, FlowTask, Generator, packets_per_second
 from pytest_sonemu.handles.results import Rtt, one_line
 from pytest_sonemu.handles.targets import Place, find_spot, find_target
+from pytest_sonemu.handles.unused import WarnsUnused
 from pytest_sonemu.handles.waiting import State, wait_until
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _LARGEST = {"udp": 65507, "tcp": 1 << 20, "http": 1 << 20}
 _DEFAULT_RATES = {"udp": 1000.0, "tcp": 1000.0, "http": 50.0}
 
 
-class Flow:
+class Flow(WarnsUnused):
     """Packets on their way for the time of a `with` block; its figures are live.
 
         with service.flow("input", "server", udp=5000, rate="1000pps") as flow:
@@ -45,6 +46,7 @@ class Flow:
         self._state: str = "new"
         self._final: FlowStats | None = None
         self._lock = threading.Lock()
+        self._unused = f"flow {task}"
 
     def __enter__(self) -> Self:
         return self.start()
@@ -60,7 +62,7 @@ class Flow:
             if self._state != "new":
                 now = "runs" if self._state == "running" else "is over"
                 raise ProbeError(f"the flow {self._task} {now}; make another")
-            self._state = "running"
+            self._state, self._unused = "running", ""
         service = self._task.service
         service._undo.push(self.stop, f"flow {self._task} ended")
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -14,6 +13,7 @@ from pytest_sonemu.emulation.client import BedClient
 from pytest_sonemu.errors import SettingsError
 from pytest_sonemu.handles.schedule import Schedule, Steps, parse_steps
 from pytest_sonemu.handles.undo import UndoStack
+from pytest_sonemu.handles.unused import WarnsUnused
 from pytest_sonemu.planning.impairments import parse_impairment
 from pytest_sonemu.relay.model import Direction, Impairment, derive_seed
 
@@ -114,14 +114,15 @@ class Impairable:
         raise SettingsError(f"direction '{asked}' is neither '{a}->{b}' nor '{b}->{a}'")
 
 
-class _Impaired(AbstractContextManager[None]):
-    """A block in which a link is impaired; warns if it is thrown away without one, as it has done nothing."""
+class _Impaired(WarnsUnused, AbstractContextManager[None]):
+    """A block in which a link is impaired."""
 
     def __init__(self, link: Impairable, direction: str | None, values: dict[str, Any]) -> None:
-        self._link, self._direction, self._values, self._begun = link, direction, values, False
+        self._link, self._direction, self._values = link, direction, values
+        self._unused = f"impair of {link._name}"
 
     def __enter__(self) -> None:
-        self._begun = True
+        self._unused = ""
         self._before = self._link._client.impairments(self._link._target).own
         self._link._change(self._direction, self._values)
 
@@ -130,14 +131,6 @@ class _Impaired(AbstractContextManager[None]):
     ) -> None:
         with self._link._undo.doing("impaired as before", self._link._name):
             self._link._put(self._before)
-
-    def __del__(self) -> None:
-        if not self._begun:
-            warnings.warn(
-                f"impair of {self._link._name} did nothing: it holds for a block, `with ….impair(…):`",
-                RuntimeWarning,
-                stacklevel=2,
-            )
 
 
 def _told(direction: str | None, values: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pytest_sonemu.handles.endpoint import Endpoint
 
@@ -23,6 +23,16 @@ class NamespaceEndpoint(Endpoint):
         this machine has no such program.
         """
         return self._spawn_program(command)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            from pytest_sonemu.handles.vnf import Vnf
+
+            hint = ""
+            if hasattr(Vnf, name):
+                hint = ", as it has no container: run(…) and spawn(…) start programs of this machine in it"
+            raise AttributeError(f"{type(self).__name__} has no '{name}'{hint}", name=name, obj=self)
 
 
 class Sap(NamespaceEndpoint):

@@ -294,6 +294,11 @@ def test_a_golden_capture(service: Service, tmp_path: Path) -> None:
     assert other.equals(golden, ignore=["payload", "ip.ident", "tcp", "ports.ephemeral"])
 
 
+def test_a_capture_without_a_block_warns(service: Service) -> None:
+    with pytest.warns(RuntimeWarning, match="capture at fw did nothing"):
+        service.vnf("fw").capture()
+
+
 def test_what_is_not_there_is_named(service: Service) -> None:
     with pytest.raises(NotFoundError, match="inputt"):
         service.vnf("fw").capture("inputt")

@@ -66,7 +66,9 @@ def test_what_does_not_exist(bed: TestBed) -> None:
     assert "no instance 'chian'; there are: chain" in say(
         "exec", bed.name, "chian/fw", "--", "true", status=1
     )
-    assert sonemu("exec", bed.name, "fw", "--", "no-such-program").returncode in (126, 127)
+    assert "sonemu: fw: `no-such-program` cannot be run: the image has no program 'no-such-program'" in say(
+        "exec", bed.name, "fw", "--", "no-such-program", status=127
+    )
     assert "no-such-program: not found" in say("exec", bed.name, "input", "--", "no-such-program", status=127)
 
 

@@ -198,6 +198,19 @@ def test_what_cannot_flow(service: Service) -> None:
         service.flow("a", "b", udp=5000, generator="trex")
 
 
+def test_a_flow_without_a_block_warns(service: Service) -> None:
+    with pytest.warns(RuntimeWarning, match="flow a -> b udp 5000 did nothing"):
+        service.flow("a", "b", udp=5000)
+    service.flow("a", "b", udp=5000).start().stop()
+
+
+def test_what_a_sap_cannot_do_is_told(service: Service) -> None:
+    with pytest.raises(AttributeError, match=r"Sap has no 'exec', as it has no container: run\(…\)"):
+        service.sap("a").exec("true")  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match=r"Sap has no 'pign'$"):
+        service.sap("a").pign("b")  # type: ignore[attr-defined]
+
+
 def test_a_flow_ends_with_its_view(running: Service) -> None:
     view = running.view()
     flow = view.flow("a", "b", udp=5000).start()

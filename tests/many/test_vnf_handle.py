@@ -109,7 +109,7 @@ def test_waiting_for_what_a_process_never_says_tells_what_it_said(app: Vnf) -> N
     process = app.spawn(["/app", "echo", "one", "two"])
     with pytest.raises(NotReadyError, match=r"ended without 'three'; it wrote one two"):
         process.wait_for("three", timeout=5)
-    with pytest.raises(ProbeError, match="`/nothing` cannot be run"):
+    with pytest.raises(ProbeError, match="`/nothing` cannot be run: the image has no program '/nothing'"):
         app.spawn(["/nothing"])
 
 

@@ -27,6 +27,6 @@ def test_what_cannot_be_is_said_without_a_block(direction: str | None, values: d
 
 
 def test_an_impairment_without_a_block_warns() -> None:
-    with pytest.warns(RuntimeWarning, match="impair of link-1 did nothing: it holds for a block") as caught:
+    with pytest.warns(RuntimeWarning, match="impair of link-1 did nothing: it works for a block") as caught:
         link().impaired(None, {"delay": "5ms"})
     assert caught[0].filename == __file__
