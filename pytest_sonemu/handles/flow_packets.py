@@ -199,6 +199,8 @@ class RecordGenerator(PacketGenerator):
         self._retry = 0.0
 
     def _send_one(self) -> None:
+        if self._quiet and self._source_lives.changed():
+            self._break(f"{self._task.source.endpoint.id} has restarted")
         if self._pending and not self._flush():
             self._tally.hold(time.time())  # no connection yet, or a full one: the last record goes first
             return

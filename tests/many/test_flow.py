@@ -154,8 +154,9 @@ def test_a_server_that_restarts_is_found_again(service: Service, what: dict[str,
     assert flow.longest_gap > 0.01
 
 
-def test_a_source_that_restarts_goes_on(service: Service) -> None:
-    with service.flow("server", "input", udp=5000) as flow:
+@pytest.mark.parametrize("what", [{"udp": 5000}, {"tcp": 5000}])
+def test_a_source_that_restarts_goes_on(service: Service, what: dict[str, int]) -> None:
+    with service.flow("server", "input", **what) as flow:  # type: ignore[arg-type]
         flow.wait_until_flowing()
         service.vnf("server").restart()
         flow.wait_until_flowing()
