@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import capacity, rates, shares, times
+from benchmarks import capacity, rates, several, shares, times
 from benchmarks.traffic import Row, flood, goodput
 from tests.links.lab import Lab
 
@@ -32,6 +32,8 @@ def parts(lab: Lab, engine: str) -> dict[str, Callable[[], Iterator[Row]]]:
         "patterns": lambda: shares.patterns(lab, a, b),
         "rates": lambda: rates.rates(lab, a, b),
         "row": lambda: rates.in_a_row(lab, a, b),
+        "several": lambda: several.in_a_row(lab, a, b),
+        "one": lambda: several.one_direction(lab, a, b),
         "sharing": lambda: rates.sharing(lab, a, b, c, d),
         "capacity": lambda: capacity.capacity(engine),
         "ending": lambda: capacity.ending(engine),
@@ -46,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only",
         default="",
-        help="of delays, directions, jitter, shares, patterns, rates, row, sharing, capacity, ending",
+        help="of delays, directions, jitter, shares, patterns, rates, row, several, one, sharing,"
+        " capacity, ending",
     )
     options = parser.parse_args(arguments)
     only = set(filter(None, options.only.split(",")))
