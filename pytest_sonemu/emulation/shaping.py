@@ -139,12 +139,18 @@ class Shaping:
         """
         with self._lock:
             self._check(name)
+            before = dict(self._own)
             if forward is None and backward is None:
                 self._own.pop(name, None)
             else:
                 spec = LinkSpec(name, forward or Impairment(), backward or Impairment())
                 self._own[name] = relaying.seeded(spec, self._seed)
-            self._settle()
+            try:
+                self._settle()
+            except BaseException:
+                # What cannot be must not stand in the way of every later change, of other links too.
+                self._own = before
+                raise
 
     def impairment(self, name: str) -> tuple[LinkSpec | None, LinkSpec]:
         """What a name was impaired with at run time (or None), and what the topology says of it."""

@@ -16,7 +16,9 @@ from pytest_sonemu.emulation.client import BedClient
 from pytest_sonemu.errors import BedGoneError, NotFoundError
 from pytest_sonemu.handles.changes import Changes
 from pytest_sonemu.handles.journal import Journal
+from pytest_sonemu.handles.layers import Layers
 from pytest_sonemu.handles.own_files import OwnFiles
+from pytest_sonemu.planning.impairments import impairment_of
 from pytest_sonemu.planning.option_models import ServiceOptions
 from pytest_sonemu.planning.plan import DeploymentPlan
 
@@ -37,6 +39,7 @@ class BedCore:
 
     def __init__(self, client: BedClient, docker_host: str | None = None) -> None:
         self.client = client
+        self.layers = Layers(client)
         self._docker_host = docker_host
         self._lock = threading.RLock()
         self._instances: dict[str, InstanceCore] = {}
@@ -162,7 +165,7 @@ class BedCore:
 
     def reseed(self, undo: UndoStack) -> None:
         """For the test of a view: draw anew what topology and options leave to chance."""
-        drawn = [link.name for link in self.client.topology.links if link.loss]
+        drawn = [link.name for link in self.client.topology.links if impairment_of(link).drawn]
         for instance in self.known_instances():
             for endpoint in instance.plan.endpoints:
                 drawn += [
@@ -174,7 +177,7 @@ class BedCore:
         if drawn and not self.client.gone:
             from pytest_sonemu.handles.impairing import reseed
 
-            reseed(self.client, drawn, undo)
+            reseed(self.layers, drawn, undo)
 
     def settle(self) -> None:
         """After a test: see to every instance that this process has to do with."""

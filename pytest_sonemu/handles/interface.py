@@ -89,14 +89,14 @@ class InterfaceHandle:
         """Impair it by steps over time: `[(0, {"delay": "10ms"}), ("2s", {"delay": "80ms", "loss": "1%"})]`.
 
         `ramp` and `flap` make steps; a path is a recorded trace, a CSV file of `at,rate,delay,loss`. Each
-        step changes what it names. Stopped by `stop`, the end of a `with` block or the view; then all is
-        as it was before. Raises SettingsError.
+        step changes what it names; what is None is as before the schedule. Stopped by `stop`, the end of a
+        `with` block or the view; then all is as it was before. Raises SettingsError.
         """
         return self._impairable().schedule(steps, direction)
 
     def _impairable(self) -> Impairable:
         target = f"{self._core.plan.instance}/{self._endpoint}:{self.name}"
-        return Impairable(self._core.bed.client, target, ("endpoint", "link"), self._undo)
+        return Impairable(self._core.bed.layers, target, ("endpoint", "link"), self._undo)
 
     def down(self) -> Down:
         """Take its carrier away, as a pulled cable does, until `up`, the end of a `with` block or the view.

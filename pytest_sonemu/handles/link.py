@@ -54,7 +54,8 @@ class Link:
 
     @property
     def realisation(self) -> Realisation:
-        """How it is made in the fabric; nothing that a test sees depends on it."""
+        """How it was planned; nothing that a test sees depends on it. One that is impaired while it runs is
+        relayed for that time."""
         return self._plan.realisation
 
     @property
@@ -90,10 +91,11 @@ class Link:
     def impair(self, *, direction: str | None = None, **values: Any) -> AbstractContextManager[None]:
         """Impair it for the time of a block: `with link.impair(delay="50ms", loss="1%"): …`.
 
-        Each direction is impaired, or one (`direction="fw:output->server:data"`). Known are rate, burst,
+        Each direction is impaired, or one of an E-Line (`direction="fw->server"`). Known are rate, burst,
         queue_packets, queue_bytes, delay, jitter, distribution, loss, loss_correlation, bursts, duplicate,
-        reorder, corrupt, seed and their kin (`relay/model.py`). A nested block changes what it names and
-        leaves the rest; at its end all is as it was before. Raises SettingsError.
+        reorder, corrupt, seed and their kin (`relay/model.py`). A nested block changes what it names, to
+        nothing where that is None, and leaves the rest; at its end what it changed is as it was before.
+        Raises SettingsError.
         """
         return self._impairable().impaired(direction, values)
 
@@ -101,8 +103,8 @@ class Link:
         """Impair it by steps over time: `[(0, {"delay": "10ms"}), ("2s", {"delay": "80ms", "loss": "1%"})]`.
 
         `ramp` and `flap` make steps; a path is a recorded trace, a CSV file of `at,rate,delay,loss`. Each
-        step changes what it names. Stopped by `stop`, the end of a `with` block or the view; then all is
-        as it was before. Raises SettingsError.
+        step changes what it names; what is None is as before the schedule. Stopped by `stop`, the end of a
+        `with` block or the view; then all is as it was before. Raises SettingsError.
         """
         return self._impairable().schedule(steps, direction)
 
@@ -126,9 +128,9 @@ class Link:
         return link_capture(self._core.bed, self._core.plan, self._plan, filter, direction)
 
     def _impairable(self) -> Impairable:
-        ends = self.endpoints if self.kind == "E-Line" else ("endpoints", self.id)
+        ends = (self.endpoints[0], self.endpoints[1]) if self.kind == "E-Line" else None
         target = f"{self._core.plan.instance}/{self.id}"
-        return Impairable(self._core.bed.client, target, (ends[0], ends[1]), self._undo)
+        return Impairable(self._core.bed.layers, target, ends, self._undo)
 
     def down(self, *, carrier: bool = True) -> Down:
         """Take the link down until `up`, the end of a `with` block, or the end of the view.

@@ -49,8 +49,9 @@ class PopLinkHandle:
 
         Each direction is impaired, or one (`direction="pop1->pop2"`). Known are rate, burst,
         queue_packets, queue_bytes, delay, jitter, distribution, loss, loss_correlation, bursts, duplicate,
-        reorder, corrupt, seed and their kin (`relay/model.py`). A nested block changes what it names and
-        leaves the rest; at its end all is as it was before. Raises SettingsError.
+        reorder, corrupt, seed and their kin (`relay/model.py`). A nested block changes what it names, to
+        nothing where that is None, and leaves the rest; at its end what it changed is as it was before.
+        Raises SettingsError.
         """
         return self._impairable().impaired(direction, values)
 
@@ -58,8 +59,8 @@ class PopLinkHandle:
         """Impair it by steps over time: `[(0, {"delay": "10ms"}), ("2s", {"delay": "80ms", "loss": "1%"})]`.
 
         `ramp` and `flap` make steps; a path is a recorded trace, a CSV file of `at,rate,delay,loss`. Each
-        step changes what it names. Stopped by `stop`, the end of a `with` block or the view; then all is
-        as it was before. Raises SettingsError.
+        step changes what it names; what is None is as before the schedule. Stopped by `stop`, the end of a
+        `with` block or the view; then all is as it was before. Raises SettingsError.
         """
         return self._impairable().schedule(steps, direction)
 
@@ -102,7 +103,7 @@ class PopLinkHandle:
         return LinkStats(self.id, directions, late)
 
     def _impairable(self) -> Impairable:
-        return Impairable(self._bed.client, self.id, (self._link.a, self._link.b), self._undo)
+        return Impairable(self._bed.layers, self.id, (self._link.a, self._link.b), self._undo)
 
     def down(self) -> Down:
         """Take the PoP link down until `up`, the end of a `with` block, or the end of the view.

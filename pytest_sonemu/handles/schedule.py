@@ -24,7 +24,10 @@ _MOST_STEPS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """From `at` seconds after the start the link has these impairments, beside those it had before."""
+    """From `at` seconds after the start the link has these impairments, beside those it had before.
+
+    What is None is as it was before the schedule.
+    """
 
     at: float
     changes: Mapping[str, Any]
@@ -51,12 +54,12 @@ def ramp(
 def flap(
     down: float | str, up: float | str, times: int = 1, at: float | str = 0
 ) -> list[tuple[float, dict[str, Any]]]:
-    """Steps that let the link lose every frame for `down`, then none for `up`, so many times."""
+    """Steps that let the link lose every frame for `down`, then be as before for `up`, so many times."""
     begin, off, on = _seconds(at), _seconds(down), _seconds(up)
-    steps = []
+    steps: list[tuple[float, dict[str, Any]]] = []
     for number in range(times):
         start = begin + number * (off + on)
-        steps += [(start, {"loss": 1.0}), (start + off, {"loss": 0.0})]
+        steps += [(start, {"loss": 1.0}), (start + off, {"loss": None})]
     return steps
 
 
@@ -72,6 +75,21 @@ def parse_steps(steps: Steps) -> list[Step]:
     for number, (at, changes) in enumerate(steps, start=1):
         parsed.append(_step(at, changes, f"step {number}"))
     return _in_order(parsed, "schedule")
+
+
+def merged(steps: Iterable[Step]) -> list[dict[str, Any]]:
+    """What each of the steps makes of those before it, by their names."""
+    now: dict[str, Any] = {}
+    found = []
+    for step in steps:
+        if step.changes.get("bursts") is not None:
+            ended = ["loss", "loss_correlation"]
+        else:
+            ended = ["bursts"] if step.changes.get("loss") is not None else []
+        kept = {name: value for name, value in now.items() if name not in ended}
+        now = {name: value for name, value in {**kept, **step.changes}.items() if value is not None}
+        found.append(now)
+    return found
 
 
 def read_trace(path: Path) -> list[Step]:

@@ -18,7 +18,7 @@ Direction = Literal["a->b", "b->a"]
 Distribution = Literal["uniform", "normal", "pareto"]
 
 MOST_SEED = 2**64 - 1
-MOST_HOPS = 32
+MOST_HOPS = 128
 _MOST_RATE = 10**12
 _MOST_TIME = 3600.0
 _MOST_BYTES = 2**40

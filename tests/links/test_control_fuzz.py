@@ -184,8 +184,8 @@ def flow(egress: str, **more: Any) -> dict[str, Any]:
 FLOODED = {"flows": [flow("e", ingress=f"i{number}") for number in range(MOST_FLOWS + 1)]}
 ROUND = {"links": [{"name": "l"}], "flows": [flow("i1", hops=2 * [["l", "a->b"]])]}
 LONG = {
-    "links": [{"name": f"l{number}"} for number in range(33)],
-    "flows": [flow("i1", hops=[[f"l{number}", "a->b"] for number in range(33)])],
+    "links": [{"name": f"l{number}"} for number in range(129)],
+    "flows": [flow("i1", hops=[[f"l{number}", "a->b"] for number in range(129)])],
 }
 
 
@@ -202,7 +202,7 @@ def forward(**impairment: Any) -> dict[str, Any]:
         ({"flows": 2 * [flow("i1")]}, "the ingress 'i0' twice"),
         ({"flows": [flow("i1", hops=[["z", "a->b"]])]}, "'z'"),
         (ROUND, "twice in the same direction"),
-        (LONG, "33 hops"),
+        (LONG, "129 hops"),
         (forward(delay=10**400), "delay 1000"),
         (forward(rate=10**400), "rate 1000"),
         (forward(loss=float("nan")), "NaN"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from pytest_sonemu.errors import SettingsError
 from pytest_sonemu.handles.schedule import flap, parse_steps, ramp
 from pytest_sonemu.handles.service import Service
 from pytest_sonemu.handles.testbed import TestBed
+from pytest_sonemu.topology.model import PoP, PopLink, Topology
+from tests.many.test_impaired_links import udp_packet
+from tests.support.frames import Ear, Mouth, frame, wait_for
 from tests.support.machine import wait
 
 PAIR = NetworkService.of("pair", [], {"near": ["a", "b"]})
@@ -63,6 +67,82 @@ def test_a_view_ends_the_schedules_of_its_links(service: Service) -> None:
     assert rtt(service) >= 0.04
     assert not view.close_view()
     assert rtt(service) < 0.002
+
+
+def test_blocks_and_schedules_end_in_any_order(service: Service) -> None:
+    """What one of them puts back is its own, and nothing is left for the next test."""
+    view = service.view("tests/test_x.py::test_y")
+    link = view.link("near")
+    with link.impair(delay="20ms"):
+        schedule = link.schedule([(0, {"rate": "1Gbit"}), (60, {"delay": "1ms"})])
+        assert wait(lambda: schedule.taken == 1, 3)
+        assert rtt(service) >= 0.04
+    assert rtt(service) < 0.01
+    first, second = link.impair(delay="20ms"), link.impair(duplicate="1%")
+    with ExitStack() as late:
+        with first:
+            late.enter_context(second)
+            assert rtt(service) >= 0.04
+        assert rtt(service) < 0.01
+    assert not view.close_view()
+    assert rtt(service) < 0.002
+    assert service._core.bed.client.impairments(f"{service.id}/near").own is None
+
+
+def test_a_block_within_a_flap_brings_back_no_part_of_it(service: Service) -> None:
+    assert service.ping("a", "b", 1).received == 1
+    link = service.link("near")
+    with link.schedule(flap("200ms", "10s")) as schedule:
+        assert wait(lambda: schedule.taken == 1, 3)
+        with link.impair(delay="1ms"):
+            assert service.ping("a", "b", 1, timeout=0.05).received == 0
+            assert schedule.wait(5)
+            assert service.ping("a", "b", 1).received == 1
+        assert service.ping("a", "b", 1).received == 1
+
+
+def test_a_link_follows_its_ramp_and_its_trace(service: Service, tmp_path: Path) -> None:
+    trace = tmp_path / "lte.csv"
+    trace.write_text("at,rate,delay,loss\n0,40Mbit,10ms,\n0.2,,20ms,0%\n")
+    with service.link("near").schedule(trace) as schedule:
+        assert schedule.wait(5)
+        assert rtt(service) >= 0.04
+    with service.link("near").schedule(ramp("delay", "1ms", "30ms", over="200ms", steps=5)) as schedule:
+        assert schedule.wait(5)
+        assert rtt(service) >= 0.06
+    assert rtt(service) < 0.002
+
+
+def test_a_test_draws_its_own_chance_whatever_came_before() -> None:
+    """Duplicates of a PoP link by the names of link and test, losses of an interface by their own seed."""
+    topology = Topology((PoP("p"), PoP("q")), (PopLink("p", "q", duplicate=0.4),))
+    loss = {"interfaces": {"a": {"out": {"loss": "40%", "seed": 5}}}}
+    with TestBed(topology, seed=7) as bed:
+        service = bed.start(PAIR, saps={"a": {"pop": "p", **loss}, "b": {"pop": "q"}})
+
+        def came(test: str) -> list[int]:
+            view = service.view(test)
+            numbers = numbers_that_came(service, 60)
+            assert not view.close_view()
+            return numbers
+
+        first, other, again = came("test_one"), came("test_two"), came("test_one")
+    assert first == again != other
+    assert set(first) == set(other)
+    assert 10 < len(set(first)) < 50
+    assert len(first) > len(set(first))
+
+
+def numbers_that_came(service: Service, count: int) -> list[int]:
+    """Which of numbered IP packets from `a` came to `b`, as often as they came."""
+    ear, mouth = Ear(service.sap("b")), Mouth(service.sap("a"), "a")
+    target, source = service.sap("b").mac(), service.sap("a").mac()
+    for number in range(count):
+        mouth.send(frame(target, source, udp_packet(b"number %04d" % number), 0x0800))
+    heard = wait_for([ear], b"number", timeout=1.0).get("b:b", [])
+    for each in (ear, mouth):
+        each.close()
+    return sorted(int(data[data.index(b"number ") + 7 :][:4]) for data in heard)
 
 
 def test_a_recorded_trace_is_read(tmp_path: Path) -> None:

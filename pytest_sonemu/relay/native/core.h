@@ -30,7 +30,7 @@
 #define SMALL 2048
 #define MOST_FREE_SLOTS 256
 #define QUANTUM 1514
-#define MOST_HOPS 32
+#define MOST_HOPS 128
 #define CONTROL 128
 #define MANY 40
 #define REST 50000
