@@ -39,11 +39,22 @@ def refurnish(
 
 
 def switch_offloads(fabric: Fabric, running: RunningEndpoint, interfaces: Iterable[InterfacePlan]) -> None:
-    """Switch the offloads of those interfaces off that are to have none, at both ends."""
+    """Switch those offloads off that no interface is to have, and all of those that are to have none, there
+    at both ends.
+
+    Every link may be relayed one day, and a VNF must not see it: so tunnels are cut from the start.
+    """
+    interfaces = list(interfaces)
+    if running.namespace is None or not interfaces:
+        return
     plain = [interface for interface in interfaces if not interface.offload]
-    if plain and running.namespace is not None:
+    if plain:
         fabric.transcript.note(f"offloads off: {', '.join(f'{i.outer} {i.name}' for i in plain)}")
         # The outer end sends what the endpoint gets.
         offload.switch_off(interface.outer for interface in plain)
-        names = [interface.name for interface in plain]
-        namespaces.inside(running.namespace, lambda: offload.switch_off(names))
+
+    def inside() -> None:
+        offload.cut_tunnels(interface.name for interface in interfaces)
+        offload.switch_off(interface.name for interface in plain)
+
+    namespaces.inside(running.namespace, inside)

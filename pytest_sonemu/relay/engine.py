@@ -66,7 +66,10 @@ class Engine(Board[Shaper, Way]):
         kind = offload.kind_of(data) if way.lanes else 0
         if segments > 1 and way.by_frame:
             for piece in offload.cut(data):
-                self._agenda.enter(Frame(way, piece, len(piece) - offload.VNET.size, 1, kind), now)
+                # One that cannot be cut goes on as it is, for the kernel to refuse.
+                if piece is not data:
+                    size, segments = len(piece) - offload.VNET.size, 1
+                self._agenda.enter(Frame(way, piece, size, segments, kind), now)
         else:
             self._agenda.enter(Frame(way, data, size, segments, kind), now)
 

@@ -25,7 +25,7 @@ _TYPE_AT = _BEFORE + 12
 _IP4, _IP6 = 0x0800, 0x86DD
 _TAGS = (0x8100, 0x88A8)
 _IGMP, _TCP, _UDP, _ICMP6 = 2, 6, 17, 58
-_HOP_BY_HOP = 0
+_HOP_BY_HOP, _DESTINATION_OPTIONS = 0, 60
 _FIN_PSH, _CWR = 0x09, 0x80
 
 
@@ -86,20 +86,23 @@ def wire_size(data: bytes) -> tuple[int, int]:
 def cut(data: bytes) -> Iterator[bytes]:
     """The wire frames of a frame, each with a vnet header that leaves the checksum to be done.
 
-    A frame that is none, or of a kind that cannot be cut, comes back as it is.
+    A frame that is none, or of a kind that cannot be cut, comes back as it is: so does one of a tunnel,
+    whose vnet header speaks of the inner TCP.
     """
     flags, kind, _, size, start, offset = VNET.unpack_from(data)
     header = _header_length(data, kind, start) if kind and size and flags & NEEDS_CHECKSUM else 0
     total = len(data) - _BEFORE
     ethertype, network = network_header(data)
-    whole = (
-        header and start + offset + 2 <= header and _ip_is_whole(data, ethertype, network, _BEFORE + start)
-    )
-    if not whole or total - header <= size:
-        yield data
-        return
     transport = _BEFORE + start
     tcp = kind & ~GSO_ECN != GSO_UDP
+    plain = (
+        header
+        and start + offset + 2 <= header
+        and _leads_to(data, ethertype, network, transport, _TCP if tcp else _UDP)
+    )
+    if not plain or total - header <= size:
+        yield data
+        return
     vnet = VNET.pack(flags, GSO_NONE, 0, 0, start, offset)
     heads = bytearray(data[_BEFORE : _BEFORE + header])
     network -= _BEFORE
@@ -164,11 +167,18 @@ def _header_length(data: bytes, kind: int, start: int) -> int:
     return header if start >= _ETHERNET + 20 and _BEFORE + header <= len(data) else 0
 
 
-def _ip_is_whole(data: bytes, ethertype: int, network: int, transport: int) -> bool:
-    """Whether the IP header lies between the Ethernet and the transport header."""
+def _leads_to(data: bytes, ethertype: int, network: int, transport: int, protocol: int) -> bool:
+    """Whether a transport header of this protocol follows the IP header at `network` at once, or behind
+    options only that leave its checksum alone."""
     if ethertype == _IP4:
-        return network + 20 <= transport and network + 4 * (data[network] & 15) <= transport
-    return ethertype == _IP6 and network + 40 <= transport
+        at = network + 4 * (data[network] & 15) if network + 20 <= transport else 0
+        return at == transport and data[network + 9] == protocol
+    if ethertype != _IP6 or network + 40 > transport:
+        return False
+    upper, at = data[network + 6], network + 40
+    while at + 8 <= transport and upper in (_HOP_BY_HOP, _DESTINATION_OPTIONS):
+        upper, at = data[at], at + 8 * (data[at + 1] + 1)
+    return at == transport and upper == protocol
 
 
 def _addresses(heads: bytearray, ethertype: int, network: int) -> bytes:

@@ -13,7 +13,7 @@ from pytest_sonemu.relay.core import CORE, CoreBoard
 from pytest_sonemu.relay.model import Bursts, FlowSpec, Impairment, LinkSpec
 from pytest_sonemu.relay.shaper import Agenda, Frame, Shaper, Way
 from tests.links.lab import core_path, examples
-from tests.links.test_offload import cases, super_frame
+from tests.links.test_offload import cases, super_frame, tunnels
 
 pytestmark = pytest.mark.skipif(not CORE.exists(), reason="the core was not built: make core")
 
@@ -120,7 +120,8 @@ def with_byte(data: bytes, at: int, value: int) -> bytes:
 frames = (
     st.integers(0, 1400).map(lambda size: udp + bytes(size))
     | super_frames
-    | st.builds(with_byte, super_frames, st.integers(0, 80), st.integers(0, 255))
+    | tunnels
+    | st.builds(with_byte, super_frames | tunnels, st.integers(0, 80), st.integers(0, 255))
     | st.binary(min_size=24, max_size=200)
 )
 steps = st.lists(

@@ -125,6 +125,52 @@ def test_pieces_are_right_frames_and_make_the_whole(case: tuple[int, int, bytes,
     assert got == payload
 
 
+def tunnelled(outer: int, kind: str, data: bytes) -> bytes:
+    """A super-frame within a tunnel, as a kernel hands it over: the vnet header speaks of the inner TCP."""
+    flags, gso, header, size, start, offset = VNET.unpack_from(data)
+    inside = data[24:] if kind == "ipip" else data[10:]
+    if kind == "vxlan":
+        inside = struct.pack("!HHHHII", 50000, 4789, 16 + len(inside), 0, 0x08000000, 5 << 8) + inside
+    if kind == "gre":
+        inside = bytes.fromhex("00006558") + inside
+    protocol = {"vxlan": 17, "gre": 47, "ipip": 4}[kind]
+    if outer == 4:
+        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(inside), 1, 0, 64, protocol, 0) + bytes(8)
+    else:
+        head = struct.pack("!IHBB", 6 << 28, len(inside), protocol, 64) + bytes(32)
+    more = len(head) + len(inside) - (len(data) - 10) + 14
+    vnet = VNET.pack(flags, gso, header + more, size, start + more, offset)
+    return vnet + MACS + (b"\x08\x00" if outer == 4 else b"\x86\xdd") + head + inside
+
+
+tunnels = st.builds(
+    tunnelled,
+    st.sampled_from([4, 6]),
+    st.sampled_from(["vxlan", "gre", "ipip"]),
+    st.binary(min_size=1, max_size=9000).map(lambda payload: super_frame(4, 6, payload, 1000)),
+)
+
+
+@given(tunnels)
+def test_a_tunnels_frame_is_counted_by_its_pieces_and_not_cut(data: bytes) -> None:
+    """Neither the lengths and checksums of all its headers nor a second IP header are understood."""
+    assert list(cut(data)) == [data]
+    _, _, _, size, start, _ = VNET.unpack_from(data)
+    assert wire_size(data)[1] == -(-(len(data) - 10 - start - 20) // size)
+
+
+def test_options_of_ipv6_are_left_where_they_are() -> None:
+    data = bytearray(super_frame(6, 6, bytes(2500), 1000))
+    data[64:64] = bytes.fromhex("06 00 010400000000")  # options for the destination, then TCP
+    data[30] = 60
+    vnet = VNET.unpack_from(data)
+    pieces = list(cut(VNET.pack(1, GSO_TCP6, vnet[2] + 8, 1000, vnet[4] + 8, 16) + data[10:]))
+    assert [len(piece) for piece in pieces] == [10 + 14 + 48 + 20 + size for size in (1000, 1000, 500)]
+    assert [int.from_bytes(piece[28:30], "big") for piece in pieces] == [8 + 20 + 1000] * 2 + [8 + 20 + 500]
+    data[30] = 43  # a routing header: another address is in the checksum
+    assert len(list(cut(VNET.pack(1, GSO_TCP6, vnet[2] + 8, 1000, vnet[4] + 8, 16) + data[10:]))) == 1
+
+
 @given(st.binary(max_size=200), st.integers(0, 2**64 - 1))
 def test_no_frame_is_too_broken(junk: bytes, place: int) -> None:
     """Whatever a VNF sends, nothing raises and nothing grows."""

@@ -123,17 +123,32 @@ uint8_t *with_tag(uint8_t *data, uint32_t *length, unsigned tag_type, unsigned t
     return data;
 }
 
-/* Whether cut() can do it: the IP header lies whole between the Ethernet and the transport header. */
+/* Whether a transport header of this protocol follows the IP header at `network` at once, or behind options only
+ * that leave its checksum alone: of a tunnel the kernel means the inner one, which cut() knows nothing of. */
+static bool leads_to(const uint8_t *data, unsigned ethertype, uint32_t network, uint32_t transport, unsigned protocol) {
+    if (ethertype == ETH_P_IP)
+        return network + 20 <= transport && network + 4u * (data[network] & 15) == transport &&
+               data[network + 9] == protocol;
+    if (ethertype != ETH_P_IPV6 || network + 40 > transport)
+        return false;
+    unsigned next = data[network + 6];
+    uint32_t at = network + 40;
+    while (at + 8 <= transport && (next == IPPROTO_HOPOPTS || next == IPPROTO_DSTOPTS)) {
+        next = data[at];
+        at += 8 * (data[at + 1] + 1u);
+    }
+    return at == transport && next == protocol;
+}
+
+/* Whether cut() can do it: TCP or UDP right behind the frame's own IP header. */
 bool can_cut(const uint8_t *data, uint32_t length) {
     struct vnet vnet = vnet_of(data);
     uint32_t network, header = header_length(data, length, &vnet);
     unsigned ethertype = network_header(data, length, &network);
-    if (!header || (vnet.kind & ~(unsigned)GSO_ECN) == GSO_FRAGMENTS || vnet.start + vnet.offset + 2u > header)
+    bool udp = (vnet.kind & ~(unsigned)GSO_ECN) == GSO_UDP;
+    if (!header || vnet.start + vnet.offset + 2u > header)
         return false;
-    if (ethertype == ETH_P_IP)
-        return network + 20 <= VNET + (uint32_t)vnet.start &&
-               network + 4u * (data[network] & 15) <= VNET + (uint32_t)vnet.start;
-    return ethertype == ETH_P_IPV6 && network + 40 <= VNET + (uint32_t)vnet.start;
+    return leads_to(data, ethertype, network, VNET + vnet.start, udp ? IPPROTO_UDP : IPPROTO_TCP);
 }
 
 void cut(struct core *core, struct way *way, const uint8_t *data, uint32_t length, uint8_t kind, int64_t now) {
