@@ -284,6 +284,8 @@ class LinkStats:
 
     `stats["fw:output"]` is the direction that comes out of that connection point. `late` is by how many
     seconds the relay sent a frame after its time at worst, on any of its links; None while it does not run.
+    A frame's time counts from at most 20 ms before it was read: what waited longer is later than `late` says,
+    and what the relay had no room to read is in no `dropped` yet.
     """
 
     link: str
