@@ -99,10 +99,13 @@ def calls(running: Service) -> dict[str, str]:
 
 
 def state() -> list[str]:
-    """What there is of the interface here; nothing: it is not here."""
+    """What there is of the interface here; nothing: it is not here, or goes just now."""
     if INTERFACE not in {name for _index, name in socket.if_nameindex()}:
         return []
-    lines = ip("-br", "addr", "show", "dev", INTERFACE) + ip("route", "show", "dev", INTERFACE)
+    try:
+        lines = ip("-br", "addr", "show", "dev", INTERFACE) + ip("route", "show", "dev", INTERFACE)
+    except subprocess.CalledProcessError:
+        return []
     return [" ".join(w for w in line.split() if "fe80" not in w) for line in lines.splitlines()]
 
 
