@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from pytest_sonemu.emulation.containers import Containers
 from pytest_sonemu.emulation.fabric import Fabric
 from pytest_sonemu.emulation.failures import StalePlanError
 from pytest_sonemu.emulation.forwarder import Forwarder
-from pytest_sonemu.emulation.instance import PARALLEL, Instance
+from pytest_sonemu.emulation.instance import ENDING_FAILS, PARALLEL, Instance
 from pytest_sonemu.emulation.protocol import Applied, BedState, Boot
 from pytest_sonemu.emulation.readings import BedEvent, PastCounters
 from pytest_sonemu.emulation.running import RunningEndpoint
@@ -49,7 +50,7 @@ class Bed:
         self.containers = Containers(api, labels, boot.hold)
         self.transcript = Transcript(run_dir / "transcript.log")
         self.fabric = Fabric(self.transcript)
-        self.shaping = Shaping(topology, run_dir, boot.seed, self.fabric, self.note)
+        self.shaping = Shaping(topology, run_dir, boot.seed, self.fabric, self.note, self._relay_failed)
         self._lock = threading.Condition()
         self._instances: dict[str, Instance] = {}
         self._generation = 0
@@ -164,13 +165,26 @@ class Bed:
             self._ending = True
             instances = list(self._instances.values())
             self._instances = {}
+        with self._going_on():
+            self.shaping.close()
         with ThreadPoolExecutor(PARALLEL) as pool:
-            list(pool.map(lambda instance: instance.down(graceful=False), instances))
+            list(pool.map(self._end_one, instances))
             containers = [container for instance in instances for container in instance.all_containers()]
             list(pool.map(self._remove, filter(self._claim, containers)))
-        self.shaping.close()
         with self._lock:
             self._lock.wait_for(lambda: self._claimed == self._removed, REMOVAL_SECONDS)
+
+    def _end_one(self, instance: Instance) -> None:
+        with self._going_on():
+            instance.down(graceful=False)
+
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """What fails in the block is written down, and keeps nothing else from being ended."""
+        try:
+            yield
+        except ENDING_FAILS as error:
+            self.transcript.note(f"while ending {self.name}: {error}")
 
     def follow(self, instance: str, endpoint: str, what: str) -> None:
         """Docker's word that a container started, ended, or had a process killed for want of memory."""
@@ -186,6 +200,12 @@ class Bed:
         except EmulationError as error:
             self.note(str(error))
         self.write_state()
+
+    def _relay_failed(self, name: str, text: str) -> None:
+        with self._lock:
+            found = self._instances.get(name)
+        if found is not None:
+            found.happened("relay", text)
 
     def running(self) -> list[Instance]:
         """All instances, those that start just now too."""

@@ -41,6 +41,7 @@ def _forget(instance: Instance) -> None:
 
 def _faults(instance: Instance) -> Iterator[str]:
     yield from instance.storms
+    yield from instance.shaping.faults(instance.plan.instance)
     gone = set()
     for vnf_id, vnf in instance.vnfs.items():
         if vnf.phase == "exited":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,12 +27,14 @@ from pytest_sonemu.emulation.readings import BedEvent
 from pytest_sonemu.emulation.running import Original, RunningEndpoint, RunningVnf
 from pytest_sonemu.emulation.shaping import Shaping
 from pytest_sonemu.emulation.uplinks import Uplinks
-from pytest_sonemu.errors import CapabilityError, EmulationError, NotFoundError
+from pytest_sonemu.errors import CapabilityError, EmulationError, NotFoundError, SonemuError
 from pytest_sonemu.planning import batches
 from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan
 
 # More than the cores of a small machine: half of a container's start is waiting for Docker.
 PARALLEL = 4
+# What may fail while something ends, and must not keep the rest from ending.
+ENDING_FAILS = (SonemuError, OSError, subprocess.SubprocessError)
 
 
 class Instance:
@@ -259,31 +262,37 @@ class Instance:
     def down(self, *, graceful: bool = True) -> None:
         """Processes dead, links gone, containers renamed out of the way. Goes on whatever fails."""
         self.ending = True
+        problems: list[Exception] = []
+        steps: list[Callable[[], object]] = [
+            lambda: self.forwarder.close(self.plan.instance),
+            lambda: self.uplinks.close(self.plan.instance),
+            lambda: problems.extend(self._end_vnfs(graceful)),
+            self._end_strays,
+            lambda: self.shaping.detach(self.plan.instance),
+            self._remove_links,
+            *[one.release_namespace for one in (*self.vnfs.values(), *self.others.values())],
+            self._close_gates,
+        ]
         with self._changing:
-            self.forwarder.close(self.plan.instance)
-            self._down(graceful=graceful)
+            for step in steps:
+                try:
+                    step()
+                except ENDING_FAILS as problem:
+                    problems.append(problem)
+        for failed in problems:
+            self.transcript.note(f"while ending {self.plan.instance}: {failed}")
 
-    def _down(self, *, graceful: bool) -> None:
-        self.uplinks.close(self.plan.instance)
-        problems: list[EmulationError] = []
+    def _end_vnfs(self, graceful: bool) -> list[Exception]:
+        """End all VNFs, side by side; what failed."""
         with ThreadPoolExecutor(max(1, min(16, len(self.vnfs)))) as pool:
             ends = [pool.submit(self._end_vnf, vnf, graceful) for vnf in self.vnfs.values()]
-            for done in ends:
-                try:
-                    done.result()
-                except EmulationError as error:
-                    problems.append(error)
-        self._end_strays()
-        self.shaping.detach(self.plan.instance)
-        self._remove_links()
-        for endpoint in (*self.vnfs.values(), *self.others.values()):
-            endpoint.release_namespace()
+        return [problem for end in ends if isinstance(problem := end.exception(), ENDING_FAILS)]
+
+    def _close_gates(self) -> None:
         for vnf in self.vnfs.values():
             if vnf.gate is not None:
                 vnf.gate.close()
                 vnf.gate = None
-        for problem in problems:
-            self.transcript.note(f"while ending {self.plan.instance}: {problem}")
 
     def _end_vnf(self, vnf: RunningVnf, graceful: bool) -> None:
         with vnf.lock:

@@ -79,9 +79,11 @@ class Keeper:
         try:
             self._wait_for_the_end()
         finally:
-            if self.bed is not None:
-                self.bed.end()
-            self._remove_run_dir()
+            try:
+                if self.bed is not None:
+                    self.bed.end()
+            finally:
+                self._remove_run_dir()
 
     def _remove_run_dir(self) -> None:
         """Threads that were at work when the end came may still write a last file while it is removed."""

@@ -6,34 +6,37 @@ traffic flows: two filters go and come, no VNF notices more than a few packets.
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pytest_sonemu.emulation import processes
 from pytest_sonemu.emulation.fabric import Fabric, present
+from pytest_sonemu.emulation.relay_process import start_relay
 from pytest_sonemu.emulation.tallies import Tallies
 from pytest_sonemu.errors import EmulationError, NotFoundError
 from pytest_sonemu.planning import relaying
 from pytest_sonemu.planning.batches import Batch, direct_again, relayed_now
 from pytest_sonemu.planning.plan import DeploymentPlan, LinkPlan
 from pytest_sonemu.planning.relaying import RelayedPort, Relaying
-from pytest_sonemu.relay.client import RelayClient, relay_argv
+from pytest_sonemu.relay.client import RelayClient
 from pytest_sonemu.relay.model import FlowSpec, Impairment, LinkSpec
 from pytest_sonemu.relay.redirects import PREFERENCE as SHORTCUT_PREFERENCE
 from pytest_sonemu.topology.model import Topology
 
+# A relay that ends more often than this within so many seconds is not started again by itself.
 RESTARTS = 3
+RESTARTS_SECONDS = 60.0
+GAVE_UP = "the relay ended too often and is not started again"
 
 
 class Shaping:
     """All relayed links of one bed. Thread-safe: one change at a time.
 
-    `note` tells a person what happened.
+    `note` tells a person what happened, `happened` the tests of an instance whose links it concerns.
     """
 
     def __init__(
@@ -43,9 +46,10 @@ class Shaping:
         seed: int,
         fabric: Fabric,
         note: Callable[[str], None],
+        happened: Callable[[str, str], None],
     ) -> None:
         self._topology, self._run_dir, self._seed = topology, run_dir, seed
-        self._fabric, self._note = fabric, note
+        self._fabric, self._note, self._happened = fabric, note, happened
         self._lock = threading.RLock()
         self._plans: dict[str, DeploymentPlan] = {}
         self._base = relaying.topology_links(topology, seed)
@@ -57,7 +61,7 @@ class Shaping:
         self._process: subprocess.Popen[bytes] | None = None
         self._client: RelayClient | None = None
         self._left_out: dict[str, frozenset[str]] = {}
-        self._restarts = 0
+        self._deaths: list[float] = []
         # Where a relay that has died may have left a redirect of its own.
         self._orphans: set[str] = set()
         self._closed = False
@@ -168,13 +172,21 @@ class Shaping:
     def counters(self) -> Mapping[str, Any]:
         """The relay's own counters, per flow and link, and `totals` with those of links that were relayed."""
         with self._lock:
-            now = self._client.counters() if self._client is not None else {}
+            now: Mapping[str, Any] = {}
+            if self._client is not None:
+                try:
+                    now = self._client.counters()
+                except EmulationError as error:
+                    self._replace(str(error))
             return {**now, "totals": self._tallies.totals(now)}
 
     def close(self) -> None:
-        """End the relay."""
+        """End the relay. One that says nothing keeps nobody waiting who asks it just now."""
+        self._closed = True
+        asked = self._process
+        if asked is not None:
+            asked.kill()
         with self._lock:
-            self._closed = True
             process, self._process = self._process, None
             if self._client is not None:
                 self._client.close()
@@ -263,9 +275,9 @@ class Shaping:
         remove_links: Iterable[str] = (),
         remove_flows: Iterable[str] = (),
     ) -> None:
-        """Tell the relay, and keep what it has been told."""
+        """Tell the relay, and keep what it has been told. Where it fails, another is told everything."""
         links, flows = list(links), list(flows)
-        remove_links, remove_flows = list(remove_links), list(remove_flows)
+        remove_links, remove_flows = set(remove_links), set(remove_flows)
         if self._client is None or not (links or flows or remove_links or remove_flows):
             return
         told = {flow.ingress: flow for flow in flows}
@@ -274,15 +286,28 @@ class Shaping:
             for ingress, known in self._flows.items()
             if ingress in remove_flows or (ingress in told and _way(told[ingress]) != _way(known))
         }
-        if ending or remove_links:
-            self._tallies.keep(self._client.counters(), ending, remove_links)
-        self._client.change(links, flows, remove_links=remove_links, remove_flows=remove_flows)
-        for flow in remove_flows:
-            self._flows.pop(flow, None)
-        for link in remove_links:
-            self._links.pop(link, None)
-        self._flows |= told
-        self._links |= {link.name: link for link in links}
+        all_flows = {name: flow for name, flow in self._flows.items() if name not in remove_flows} | told
+        all_links = {name: link for name, link in self._links.items() if name not in remove_links}
+        all_links |= {link.name: link for link in links}
+        try:
+            if ending or remove_links:
+                self._tallies.keep(self._client.counters(), ending, remove_links)
+            self._client.change(links, flows, remove_links=remove_links, remove_flows=remove_flows)
+        except EmulationError as error:
+            self._tell_another(str(error), all_links.values(), all_flows.values())
+        self._flows, self._links = all_flows, all_links
+
+    def _tell_another(self, why: str, links: Iterable[LinkSpec], flows: Iterable[FlowSpec]) -> None:
+        """Put another relay in the place of one that failed, and tell it everything."""
+        links, flows = list(links), list(flows)
+        while True:
+            self._died(why)
+            if self._gave_up:
+                raise EmulationError(f"{GAVE_UP}: {why}")
+            try:
+                return self._start().change(links, flows)
+            except EmulationError as error:
+                why = str(error)
 
     def _link(self, instance: str, link_id: str) -> LinkPlan:
         link = self._plans[instance].link(link_id)
@@ -296,34 +321,16 @@ class Shaping:
 
     # -- the relay's process ----------------------------------------------------------------------
 
-    def _start(self) -> None:
+    def _start(self) -> RelayClient:
         """Start a relay in the fabric, which is where we are."""
         if self._closed:
             raise EmulationError("the test bed is ending")
-        path = self._run_dir / "relay.sock"
-        path.unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            listener.bind(str(path))
-            path.chmod(0o600)
-            listener.listen(4)
-            process = subprocess.Popen(
-                relay_argv(listener.fileno(), parent=os.getpid()),
-                stdin=subprocess.DEVNULL,
-                pass_fds=[listener.fileno()],
-                start_new_session=True,
-            )
-        try:
-            client = RelayClient(path)
-            hello = client.hello()
-        except BaseException:
-            # Nobody watches it yet: one that says nothing must not be taken for one that carries frames.
-            process.kill()
-            process.wait(10)
-            raise
+        process, client, hello = start_relay(self._run_dir)
         self._process, self._client = process, client
         self._flows, self._links = {}, {}
         self._fabric.transcript.note(f"relay {hello.pid} ({hello.engine}, real-time: {hello.realtime})")
         threading.Thread(target=self._watch, args=(process,), name="relay", daemon=True).start()
+        return client
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         """Notice the relay's death, name it, and put another in its place."""
@@ -331,19 +338,51 @@ class Shaping:
         with self._lock:
             if self._closed or self._process is not process:
                 return
-            self._note(f"the relay ended with {status}; frames on impaired links were lost meanwhile")
-            if self._client is not None:
-                self._client.close()
-            self._client, self._process = None, None
-            self._orphans.update(self._flows)
-            self._restarts += 1
-            if self._restarts > RESTARTS:
-                self._note("the relay ended too often and is not started again")
-                return
-            try:
-                self._settle()
-            except EmulationError as error:
-                self._note(f"the relay could not be started again: {error}")
+            self._replace(f"it ended with {status}")
+
+    def _replace(self, why: str) -> None:
+        """Put another relay in the place of one that failed, if it does not fail too often."""
+        self._died(why)
+        if self._gave_up:
+            return
+        try:
+            self._settle()
+        except EmulationError as error:
+            self._name(f"the relay could not be started again: {error}")
+
+    def _died(self, why: str) -> None:
+        """A relay that failed: it is dead for certain then, named, and nothing is expected of it any more."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait(10)
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        self._orphans.update(self._flows)
+        if self._closed:
+            return
+        self._name(f"the relay ended ({why}); frames on impaired links were lost meanwhile")
+        now = time.monotonic()
+        self._deaths = [*(death for death in self._deaths if now - death < RESTARTS_SECONDS), now]
+        if self._gave_up:
+            self._name(GAVE_UP)
+
+    def _name(self, text: str) -> None:
+        """Tell it to whom it concerns: the bed, and each instance with links that are relayed."""
+        self._note(text)
+        for instance in sorted({flow.virtual_link.partition("/")[0] for flow in self._done.flows}):
+            self._happened(instance, text)
+
+    @property
+    def _gave_up(self) -> bool:
+        return len(self._deaths) > RESTARTS
+
+    def faults(self, instance: str) -> tuple[str, ...]:
+        """What is wrong with the relayed links of an instance, a sentence each."""
+        with self._lock:
+            lines, ports = self.carried(instance)
+            return ("the relay is not running",) if (lines or ports) and self._client is None else ()
 
     def alive(self) -> bool:
         """Whether a relay runs."""
