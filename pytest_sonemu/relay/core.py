@@ -150,10 +150,11 @@ class CoreBoard(Board[Shape, CorePath]):
 
     def _impair(self, shape: Shape, link: LinkSpec, direction: Direction, now: int) -> None:
         impairment = link.towards(direction)
+        # What is due comes first: it still belongs to the old numbering.
+        self.library.core_advance(self.core, now)
         shape.seed, shape.nothing = impairment.seed, impairment.nothing
         for path, hop in shape.paths:
             self._set_keys(path, hop)
-        self.library.core_advance(self.core, now)
         self.library.core_impair(self.core, shape.handle, ctypes.byref(settings_of(impairment)), now)
 
     def _end_shape(self, shape: Shape) -> None:

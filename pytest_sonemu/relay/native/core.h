@@ -58,7 +58,7 @@ struct way_counters {
 };
 
 struct frame {
-    struct frame *next;
+    struct frame *next, *previous; /* the latter in a lane's queue alone */
     struct way *way;
     uint8_t *data;
     int64_t arrived, jitter, due, hold, after;

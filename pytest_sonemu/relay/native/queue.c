@@ -96,7 +96,9 @@ void serve(struct core *core, struct shaper *shaper, int64_t now) {
             continue;
         }
         lane->first = frame->next;
-        if (!lane->first)
+        if (lane->first)
+            lane->first->previous = NULL;
+        else
             lane->last = NULL;
         frame->next = NULL;
         lane->deficit -= frame->size;
@@ -124,12 +126,10 @@ static bool make_room(struct core *core, struct lane *lane, struct frame *frame)
                 longest = each;
         if (longest == lane || longest->counters.queued_bytes <= lane->counters.queued_bytes + frame->size)
             return false;
-        struct frame *last = longest->last, *previous = NULL;
-        for (struct frame *each = longest->first; each != last; each = each->next)
-            previous = each;
-        longest->last = previous;
-        if (previous)
-            previous->next = NULL;
+        struct frame *last = longest->last;
+        longest->last = last->previous;
+        if (last->previous)
+            last->previous->next = NULL;
         else
             longest->first = NULL;
         longest->counters.overflowed += last->segments;
@@ -159,6 +159,7 @@ void line_up(struct core *core, struct lane *lane, struct frame *frame, int64_t 
     }
     frame->arrived = now;
     frame->next = NULL;
+    frame->previous = lane->last;
     if (!lane->first) {
         lane->deficit = 0;
         lane->first = frame;
