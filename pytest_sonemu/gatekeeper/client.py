@@ -25,6 +25,7 @@ from pytest_sonemu.gatekeeper.model import (
     Starting,
     TopologyView,
 )
+from pytest_sonemu.handles.arguments import seconds
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -48,9 +49,9 @@ class GatekeeperClient:
     Every method raises GatekeeperError with the gatekeeper's own reason.
     """
 
-    def __init__(self, url: str, *, timeout: float = ANSWER_SECONDS) -> None:
+    def __init__(self, url: str, *, timeout: float | str = ANSWER_SECONDS) -> None:
         self.url = url.rstrip("/")
-        self._timeout = timeout
+        self._timeout = seconds(timeout)
         self._session = requests.Session()
         # A proxy of the machine has nothing to do with a server on it.
         self._session.trust_env = False
@@ -134,10 +135,11 @@ class GatekeeperClient:
         return self._ask(InstanceView, "GET", f"/instantiations/{quote(service_instance_uuid, safe='')}")
 
     def wait_until_running(
-        self, service_instance_uuid: str, timeout: float = ANSWER_SECONDS, interval: float = 0.1
+        self, service_instance_uuid: str, timeout: float | str = ANSWER_SECONDS, interval: float | str = 0.1
     ) -> InstanceView:
         """Poll an instance until it runs. Raises GatekeeperError when its start failed, or took longer."""
-        deadline = time.monotonic() + timeout
+        patience, pause = seconds(timeout), seconds(interval, "interval")
+        deadline = time.monotonic() + patience
         while True:
             found = self.instance(service_instance_uuid)
             if found.state == "failed" and found.problem is not None:
@@ -147,9 +149,9 @@ class GatekeeperClient:
             if time.monotonic() >= deadline:
                 last = found.progress[-1] if found.progress else "nothing yet"
                 raise GatekeeperError(
-                    f"{service_instance_uuid} is still {found.state} after {timeout:g} s ({last})"
+                    f"{service_instance_uuid} is still {found.state} after {patience:g} s ({last})"
                 )
-            time.sleep(interval)
+            time.sleep(pause)
 
     def stop(self, service_instance_uuid: str | None = None, *, service_uuid: str | None = None) -> str:
         """Stop an instance; None: the one started last, of that service or of all. Returns the answer."""
@@ -173,9 +175,9 @@ class GatekeeperClient:
         """How it is; of a bed that has ended too."""
         return self._ask(Health, "GET", "/health", also=503)
 
-    def wait_ready(self, timeout: float = 10.0) -> Health:
+    def wait_ready(self, timeout: float | str = 10.0) -> Health:
         """Return when a gatekeeper answers. Raises GatekeeperError when none does in time."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + seconds(timeout)
         while True:
             try:
                 return self.health()

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from pytest_sonemu.emulation.docker_api import DockerClient, calling
 from pytest_sonemu.errors import NotReadyError, ProbeError, SonemuError
+from pytest_sonemu.handles.arguments import seconds
 from pytest_sonemu.handles.execution import (
     NOT_STARTED,
     ExecStream,
@@ -78,10 +79,12 @@ class BackgroundProcess:
         """Whether it still runs."""
         return self.exit_status is None
 
-    def wait(self, timeout: float = 30.0) -> CommandResult:
+    def wait(self, timeout: float | str = 30.0) -> CommandResult:
         """Wait for its end. Raises NotReadyError with what it wrote if it still runs then."""
         wait_until(
-            lambda: State(not self.running, self._last_words()), timeout, f"the end of {self._named()}"
+            lambda: State(not self.running, self._last_words()),
+            seconds(timeout),
+            f"the end of {self._named()}",
         )
         status = self.exit_status
         return CommandResult(
@@ -93,7 +96,7 @@ class BackgroundProcess:
             where=self.where,
         )
 
-    def wait_for(self, text: str, timeout: float = 10.0) -> str:
+    def wait_for(self, text: str, timeout: float | str = 10.0) -> str:
         """The first line it writes, to either stream, that contains `text`.
 
         Raises NotReadyError with its last lines after `timeout` seconds, and at once when it has ended
@@ -109,7 +112,7 @@ class BackgroundProcess:
                 raise NotReadyError(f"{self._named()} ended without '{text}'; {self._last_words()}")
             return State(bool(found), self._last_words())
 
-        wait_until(look, timeout, f"'{text}' from {self._named()}")
+        wait_until(look, seconds(timeout), f"'{text}' from {self._named()}")
         return found[0]
 
     def signal(self, number: int) -> None:
@@ -117,11 +120,12 @@ class BackgroundProcess:
         if self.running:
             self._running.signal(signal.Signals(number))
 
-    def stop(self, grace: float = STOP_SECONDS) -> None:
+    def stop(self, grace: float | str = STOP_SECONDS) -> None:
         """End it: SIGTERM, `grace` seconds, SIGKILL. One that has ended already is fine."""
-        if grace > 0 and self.running:
+        patience = seconds(grace, "grace")
+        if patience > 0 and self.running:
             self._running.signal(signal.SIGTERM)
-            deadline = time.monotonic() + grace
+            deadline = time.monotonic() + patience
             while self._running.status() is None and time.monotonic() < deadline:
                 time.sleep(0.01)
         self.kill()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from pytest_sonemu.errors import ProbeError
 from pytest_sonemu.handles import filter_program, filters
+from pytest_sonemu.handles.arguments import seconds
 from pytest_sonemu.handles.differing import side_by_side
 from pytest_sonemu.handles.fence import let_pass
 from pytest_sonemu.handles.netlink import read_links, route_socket
@@ -236,9 +237,9 @@ class Capture(WarnsUnused):
         """How many packets so far match."""
         return self.packets.count(wanted)
 
-    def wait_for(self, wanted: Match = "", *, count: int = 1, timeout: float = 5.0) -> Packets:
+    def wait_for(self, wanted: Match = "", *, count: int = 1, timeout: float | str = 5.0) -> Packets:
         """Return, inside the block, as soon as `count` packets match. Raises ProbeError at the time-out."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + seconds(timeout)
         while len(found := self.matching(wanted)) < count:
             if self._recorder is None or time.monotonic() > deadline:
                 raise ProbeError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_sonemu.handles.arguments import seconds
 from pytest_sonemu.handles.background import BackgroundProcess
 from pytest_sonemu.handles.container import ContainerEndpoint
 from pytest_sonemu.handles.results import CommandResult
@@ -18,7 +19,7 @@ class Commands(ContainerEndpoint):
         command: str | Sequence[str],
         *,
         check: bool = False,
-        timeout: float | None = 60.0,
+        timeout: float | str | None = 60.0,
         user: str = "",
         env: Mapping[str, str] | None = None,
         stdin: str | bytes | None = None,
@@ -30,6 +31,8 @@ class Commands(ContainerEndpoint):
         """
         from pytest_sonemu.handles.execution import exec_in_container
 
+        patience = seconds(timeout)
+
         def run() -> CommandResult:
             return exec_in_container(
                 self._core.bed.docker,
@@ -38,7 +41,7 @@ class Commands(ContainerEndpoint):
                 user=user,
                 env=env,
                 stdin=stdin,
-                timeout=timeout,
+                timeout=patience,
                 where=self.id,
             )
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from typing import Literal
 
 from pytest_sonemu.errors import ProbeError
+from pytest_sonemu.handles.arguments import seconds
 from pytest_sonemu.handles.bpf import Wanted
 from pytest_sonemu.handles.factory import SocketFactory
 from pytest_sonemu.handles.frames import TCP, UDP, Frame
@@ -21,7 +22,6 @@ from pytest_sonemu.handles.sightings import Tracker, sight, stations, unanswered
 from pytest_sonemu.handles.targets import Family, Place, Spot, Target, find_spot, find_target, source_address
 from pytest_sonemu.handles.verdict import Evidence, SocketEnd, judge
 from pytest_sonemu.planning.plan import DeploymentPlan
-from pytest_sonemu.units import seconds
 
 _NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL, errno.EADDRNOTAVAIL}
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
@@ -53,11 +53,12 @@ def connect(
     Raises NotFoundError for an unknown source or target, ProbeError if the probe cannot be made.
     """
     protocol, port = _protocol(tcp, udp)
+    patience = seconds(timeout)
     start = find_spot(plan, source)
     end = find_target(plan, target, start.endpoint, family)
     for _ in range(_ATTEMPTS):
         probe = _Probe(factory, observer, plan, start, end, protocol, port, payload or os.urandom(16))
-        result = probe.run(listen, seconds(timeout))
+        result = probe.run(listen, patience)
         # What was not seen proves nothing while frames were missed.
         if not probe.missed or result.outcome in ("open", "refused", "no_route"):
             return result

@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from pytest_sonemu.errors import ProbeError
+from pytest_sonemu.handles.arguments import seconds
 from pytest_sonemu.handles.namespaced import Namespaced
 from pytest_sonemu.handles.results import (
     ConnectResult,
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from pytest_sonemu.handles.capture import Capture
     from pytest_sonemu.handles.throughput import Throughput
 
+
+Timeout = float | str | tuple[float | str | None, float | str | None] | None
 
 # Outcomes that a VNF which does not run may be the cause of.
 _SILENT = ("dropped", "not_sent", "unanswered", "delivered")
@@ -42,10 +46,10 @@ class Endpoint(Namespaced):
         target: Place,
         count: int = 3,
         *,
-        interval: float = 0.05,
-        size: int = 56,
+        interval: float | str = 0.05,
+        size: int | str = 56,
         df: bool = False,
-        timeout: float = 1.0,
+        timeout: float | str = 1.0,
         interface: str | None = None,
     ) -> PingResult:
         """Send `count` echo requests of `size` bytes, one every `interval` seconds.
@@ -79,7 +83,7 @@ class Endpoint(Namespaced):
         tcp: int | None = None,
         udp: int | None = None,
         listen: bool = False,
-        timeout: float = 1.0,
+        timeout: float | str = 1.0,
         interface: str | None = None,
     ) -> ConnectResult:
         """Try one TCP connection or UDP datagram, watched at every outer end on its way.
@@ -176,20 +180,22 @@ class Endpoint(Namespaced):
         return found
 
     def http(
-        self, url: str, *, method: str = "GET", timeout: float = 5.0, **arguments: Any
+        self, url: str, *, method: str = "GET", timeout: Timeout = 5.0, **arguments: Any
     ) -> requests.Response:
         """One HTTP request from this endpoint: `sap.http("http://server/")`. Raises what requests raises.
 
-        `arguments` are those of `requests.request`; `timeout` in seconds. Names are the service's, proxies
-        of the environment are not asked, and nothing is tried twice.
+        `arguments` are those of `requests.request`; `timeout` in seconds (None: no limit), or a
+        pair of them, to connect and to answer. Names are the service's, proxies of the environment are not
+        asked, and nothing is tried twice.
         """
         if not urlsplit(url).scheme:
             url = f"http://{url}"
+        patience = _patience(timeout)
         began = time.monotonic()
         journal = self._core.bed.journal
         with self._session() as once:
             try:
-                response = once.request(method, url, timeout=timeout, **arguments)
+                response = once.request(method, url, timeout=patience, **arguments)
             except OSError as error:  # requests' errors are of that kind
                 journal.note("probe", f"{method} {url}: {one_line(str(error))}", self.id, failed=True)
                 raise
@@ -199,3 +205,12 @@ class Endpoint(Namespaced):
 
     def _source(self, interface: str | None) -> str:
         return self.id if interface is None else f"{self.id}:{interface}"
+
+
+def _patience(timeout: Timeout) -> float | tuple[float | None, float | None] | None:
+    """As requests takes it: for both, or to connect and to answer."""
+    if isinstance(timeout, tuple) and len(timeout) == 2:
+        return seconds(timeout[0]), seconds(timeout[1])
+    if isinstance(timeout, tuple):
+        raise ProbeError(f"timeout: {timeout!r} is no pair of times, to connect and to answer")
+    return seconds(timeout)

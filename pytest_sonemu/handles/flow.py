@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pytest_sonemu.errors import ProbeError
+from pytest_sonemu.handles.arguments import seconds, size_bytes
 from pytest_sonemu.handles.flow_http import RequestGenerator
 from pytest_sonemu.handles.flow_packets import HEADER, PacketGenerator, RecordGenerator
 from pytest_sonemu.handles.flow_results import FlowStats, Gap
@@ -88,9 +89,9 @@ class Flow(WarnsUnused):
         """All figures of one moment."""
         return self._final if self._final is not None else self._generator.stats()
 
-    def wait_until_flowing(self, packets: int = 10, timeout: float = 5.0) -> Self:
+    def wait_until_flowing(self, packets: int = 10, timeout: float | str = 5.0) -> Self:
         """Wait until so many more packets have arrived. Raises NotReadyError with the figures."""
-        before = self.stats().received
+        patience, before = seconds(timeout), self.stats().received
 
         def flowing() -> State:
             now = self.stats()
@@ -98,7 +99,7 @@ class Flow(WarnsUnused):
                 raise ProbeError(f"the flow {self._task} does not run, nothing more will arrive")
             return State(now.received >= before + packets, now.figures)
 
-        wait_until(flowing, timeout, f"{packets} packets of the flow {self._task}")
+        wait_until(flowing, patience, f"{packets} packets of the flow {self._task}")
         return self
 
     @property
@@ -170,7 +171,7 @@ def make_flow(
     tcp: int | None = None,
     http: int | str | bool | None = None,
     rate: float | str | None = None,
-    size: int | tuple[int, int] = 100,
+    size: int | str | tuple[int | str, int | str] = 100,
     seed: int | None = None,
     servers: Sequence[str] | None = None,
     generator: str | Generator | None = None,
@@ -180,7 +181,8 @@ def make_flow(
     start = find_spot(plan, source)
     end = find_target(plan, target, start.endpoint)
     protocol, port, path = _subject(udp, tcp, http)
-    sizes = size if isinstance(size, tuple) else (size, size)
+    smallest, largest = size if isinstance(size, tuple) else (size, size)
+    sizes = size_bytes(smallest), size_bytes(largest)
     least, most = HEADER.size, _LARGEST[protocol]
     if not least <= sizes[0] <= sizes[1] <= most:
         raise ProbeError(f"size={size!r}: a {protocol} packet's payload is {least} to {most} bytes")

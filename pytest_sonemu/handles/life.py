@@ -6,6 +6,7 @@ from typing import Any
 
 from pytest_sonemu.emulation.protocol import VnfVerb
 from pytest_sonemu.errors import BedGoneError, EmulationError
+from pytest_sonemu.handles.arguments import seconds
 from pytest_sonemu.handles.waits import Waits
 
 _PAST = {
@@ -21,9 +22,9 @@ _PAST = {
 class Life(Waits):
     """`stop`, `start`, `restart`, `kill`, `pause`, `unpause` and `update`."""
 
-    def stop(self, *, grace: float | None = None) -> None:
+    def stop(self, *, grace: float | str | None = None) -> None:
         """Stop it: its stop script, its stop signal, `grace` seconds (its option's), SIGKILL."""
-        self._change("stop", grace)
+        self._change("stop", seconds(grace, "grace"))
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
@@ -34,9 +35,9 @@ class Life(Waits):
         self._change("start", None)
         self._ready_again()
 
-    def restart(self, *, grace: float | None = None) -> None:
+    def restart(self, *, grace: float | str | None = None) -> None:
         """Stop it and start it; returns when it is wired as before and ready."""
-        self._change("restart", grace)
+        self._change("restart", seconds(grace, "grace"))
         self._ready_again()
 
     def pause(self) -> None:

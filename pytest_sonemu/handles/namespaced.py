@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Literal
 
 from pytest_sonemu.errors import BedGoneError, NotFoundError, ProbeError
+from pytest_sonemu.handles.arguments import seconds
 from pytest_sonemu.handles.core import InstanceCore
 from pytest_sonemu.handles.results import CommandResult, Interface, OuterAddress
 from pytest_sonemu.handles.targets import find_spot, find_target
@@ -148,7 +149,7 @@ class Namespaced:
             if one.endpoint == self.id
         }
 
-    def run(self, *command: str | Sequence[str], timeout: float = 30.0) -> CommandResult:
+    def run(self, *command: str | Sequence[str], timeout: float | str = 30.0) -> CommandResult:
         """Run a program of this machine in the endpoint's network namespace, as this user.
 
         `service.sap("input").run("ip", "route")`, or in one as a list or a text: the program needs not be
@@ -157,15 +158,19 @@ class Namespaced:
         """
         from pytest_sonemu.handles.programs import run_program, split
 
+        patience = seconds(timeout)
+
         def run() -> CommandResult:
             argv = split(command[0]) if len(command) == 1 else [str(word) for word in command]
-            return run_program(self._core.bed.client, self._core.plan.instance, self.id, tuple(argv), timeout)
+            return run_program(
+                self._core.bed.client, self._core.plan.instance, self.id, tuple(argv), patience
+            )
 
         words = command[0] if len(command) == 1 else command
         with self._changing():
             return self._core.bed.journal.command(f"run `{_shown(words)}`", self.id, run)
 
-    def tool(self, command: str | Sequence[str], timeout: float = 30.0) -> CommandResult:
+    def tool(self, command: str | Sequence[str], timeout: float | str = 30.0) -> CommandResult:
         """As `run`, written in one text: `service.vnf("web").tool("ss -tln")`.
 
         There is no shell: quotes hold words together, nothing is expanded. Raises ProbeError if this
@@ -173,14 +178,17 @@ class Namespaced:
         """
         return self.run(command, timeout=timeout)
 
-    def create_connection(self, address: tuple[str, int], timeout: float | None = 10.0) -> sockets.socket:
+    def create_connection(
+        self, address: tuple[str, int], timeout: float | str | None = 10.0
+    ) -> sockets.socket:
         """As `socket.create_connection`, from this endpoint; names of the service resolve.
 
         For asyncio: `await asyncio.open_connection(sock=sap.create_connection(("server", 80)))`. It is
         closed with its view. Raises OSError as Python's does.
         """
+        patience = seconds(timeout)
         with self.sockets():
-            made = sockets.create_connection(address, timeout)
+            made = sockets.create_connection(address, patience)
         self._undo.push(made.close, f"connection of {self.id}")
         return made
 

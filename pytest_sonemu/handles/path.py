@@ -33,7 +33,7 @@ class Path:
         udp: int | None = None,
         icmp: bool = False,
         http: str | bool | None = None,
-        timeout: float = 1.0,
+        timeout: float | str = 1.0,
     ) -> PathCheck:
         """Whether a conversation from its first station to its last crosses each in order, and no other.
 

@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from itertools import pairwise
 
 from pytest_sonemu.errors import ProbeError
+from pytest_sonemu.handles.arguments import seconds, size_bytes
 from pytest_sonemu.handles.factory import SocketFactory
 from pytest_sonemu.handles.frames import icmp_words
 from pytest_sonemu.handles.results import PingResult, Rtt
@@ -29,7 +30,6 @@ from pytest_sonemu.handles.targets import (
     source_address,
 )
 from pytest_sonemu.planning.plan import DeploymentPlan
-from pytest_sonemu.units import seconds
 
 _SOL_RAW, _ICMP_FILTER, _ICMPV6_FILTER = 255, 1, 1
 _SO_TIMESTAMPING, _IP_RECVERR, _IPV6_RECVERR, _FROM_TIMESTAMPING = 37, 11, 25, 4
@@ -49,7 +49,7 @@ def ping(
     *,
     count: int = 3,
     interval: float | str = 0.05,
-    size: int = 56,
+    size: int | str = 56,
     timeout: float | str = 1.0,
     df: bool = False,
     ttl: int | None = None,
@@ -65,9 +65,10 @@ def ping(
 
     Raises NotFoundError for an unknown source or target, ProbeError for arguments that cannot be used.
     """
-    if count < 1 or not 0 <= size <= _MOST_BYTES:
+    pause, patience, data = seconds(interval, "interval"), seconds(timeout), size_bytes(size)
+    if count < 1 or data > _MOST_BYTES:
         raise ProbeError(
-            f"ping needs a count from 1 and a size from 0 to {_MOST_BYTES}, not {count} and {size}"
+            f"ping needs a count from 1 and a size from 0 to {_MOST_BYTES}, not {count} and {size!r}"
         )
     start = find_spot(plan, source)
     end = find_target(plan, target, start.endpoint, family)
@@ -84,8 +85,8 @@ def ping(
         bound = source_address(start, end.address)
         if bound is not None:
             sock.bind((str(bound), 0))
-        pinger = _Pinger(sock, plan, end, _padded(size))
-        pinger.run(count, seconds(interval), seconds(timeout), warm_up)
+        pinger = _Pinger(sock, plan, end, _padded(data))
+        pinger.run(count, pause, patience, warm_up)
     return _result(pinger, start, end)
 
 

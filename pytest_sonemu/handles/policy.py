@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_sonemu.errors import ProbeError
+from pytest_sonemu.handles.arguments import seconds
 from pytest_sonemu.handles.policy_table import (
     PolicyResult,
     PolicyRow,
@@ -40,16 +41,16 @@ _RESET = struct.pack("ii", 1, 0)
 _Key = tuple[str, str, str, int]
 
 
-def check_policy(service: Service, table: Table, timeout: float) -> PolicyResult:
+def check_policy(service: Service, table: Table, timeout: float | str) -> PolicyResult:
     """See `Service.policy`."""
-    bed = service._core.bed
+    bed, patience = service._core.bed, seconds(timeout)
     rules = read_table(table, bed.files)
     began = time.monotonic()
     with _Listeners(service, rules) as listeners:
         if any(rule.protocol != "icmp" for rule in rules):
             bed.observer  # noqa: B018 - opened once, not by all at once
         with ThreadPoolExecutor(min(_AT_ONCE, len(rules)), thread_name_prefix="policy") as pool:
-            rows = tuple(pool.map(partial(_probe, service, listeners, timeout), rules))
+            rows = tuple(pool.map(partial(_probe, service, listeners, patience), rules))
     result = PolicyResult(rows, time.monotonic() - began)
     bed.journal.note("probe", repr(result), service.id, failed=not result.ok)
     return result

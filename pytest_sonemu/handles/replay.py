@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pytest_sonemu.errors import NotFoundError, ProbeError
+from pytest_sonemu.handles.arguments import seconds
 from pytest_sonemu.handles.capture import Capture, Post
 from pytest_sonemu.handles.filter_program import KINDS, Either, kernel_program
 from pytest_sonemu.handles.next_hops import NextHop, NextHops
@@ -36,7 +37,6 @@ from pytest_sonemu.handles.wire import cut_to_fit, framed
 from pytest_sonemu.planning.plan import Address, DeploymentPlan
 from pytest_sonemu.planning.splicing import joined_instances
 from pytest_sonemu.relay.socket_filter import attach
-from pytest_sonemu.units import seconds
 
 if TYPE_CHECKING:
     from pytest_sonemu.handles.core import BedCore
@@ -62,10 +62,7 @@ def replay(
     factor = _factor(speed)
     if vlans not in _VLANS:
         raise ProbeError(f"vlans={vlans!r}: tagged packets are one of: {', '.join(_VLANS)}")
-    try:
-        patience = seconds(timeout)
-    except ValueError as error:
-        raise ProbeError(f"timeout: {error}") from error
+    patience = seconds(timeout)
     found = read_recording(bed.files.place(recording))
     places = _places(plan, found, sides)
     chosen = _chosen(found, places, vlans)

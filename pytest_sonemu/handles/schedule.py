@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_sonemu import units
 from pytest_sonemu.errors import BedGoneError, SettingsError, SonemuError
+from pytest_sonemu.handles import arguments
 from pytest_sonemu.planning.impairments import parse_impairment
 
 if TYPE_CHECKING:
@@ -170,9 +171,9 @@ class Schedule:
         """Whether all steps are taken."""
         return self._done.is_set()
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout: float | str | None = None) -> bool:
         """Wait until the last step is taken; whether it is. Raises what a step raised."""
-        over = self._done.wait(timeout)
+        over = self._done.wait(arguments.seconds(timeout))
         if self._error is not None:
             raise self._error
         return over

@@ -128,10 +128,10 @@ class Service:
         target: Place,
         count: int = 3,
         *,
-        interval: float = 0.05,
-        size: int = 56,
+        interval: float | str = 0.05,
+        size: int | str = 56,
         df: bool = False,
-        timeout: float = 1.0,
+        timeout: float | str = 1.0,
     ) -> PingResult:
         """`Endpoint.ping` from a source named like the target; `"fw:input"` fixes the source's address."""
         return self.endpoint(source).ping(
@@ -152,7 +152,7 @@ class Service:
         tcp: int | None = None,
         udp: int | None = None,
         listen: bool = False,
-        timeout: float = 1.0,
+        timeout: float | str = 1.0,
     ) -> ConnectResult:
         """`Endpoint.connect` from a source named like the target; `"fw:input"` fixes the source's address."""
         return self.endpoint(source).connect(
@@ -170,7 +170,7 @@ class Service:
         http: str | bool | None = None,
         count: int = 1,
         listen: bool = True,
-        timeout: float = 1.0,
+        timeout: float | str = 1.0,
     ) -> Trace:
         """Hold a real conversation and say which connection points it crossed, in order, each way.
 
@@ -210,7 +210,7 @@ class Service:
         tcp: int | None = None,
         http: int | str | bool | None = None,
         rate: float | str | None = None,
-        size: int | tuple[int, int] = 100,
+        size: int | str | tuple[int | str, int | str] = 100,
         seed: int | None = None,
         servers: Sequence[str] | None = None,
         generator: str | Generator | None = None,
@@ -283,7 +283,7 @@ class Service:
         journal.note("probe", repr(result), result.packets[0].source, failed=bool(result.lost), blame=blame)
         return result
 
-    def policy(self, table: Table, *, timeout: float = 0.5) -> PolicyResult:
+    def policy(self, table: Table, *, timeout: float | str = 0.5) -> PolicyResult:
         """Try many connections at once, and compare with a table of what may pass.
 
             assert service.policy('''

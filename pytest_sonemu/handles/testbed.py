@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_sonemu.descriptors.model import NetworkService
 from pytest_sonemu.emulation.client import BedClient
 from pytest_sonemu.errors import NotFoundError, SettingsError
+from pytest_sonemu.handles import arguments
 from pytest_sonemu.handles.core import BedCore
 from pytest_sonemu.handles.pop_link import PopLinkHandle
 from pytest_sonemu.handles.sap import Host, Sap
@@ -52,7 +53,7 @@ class TestBed:
         *,
         name: str | None = None,
         images: Mapping[str, str] | None = None,
-        lease: float | None = None,
+        lease: float | str | None = None,
         seed: int | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -66,7 +67,9 @@ class TestBed:
         described = as_topology(topology)
         if images:
             described = replace(described, images={**described.images, **images})
-        client = BedClient.boot(described, name=name, project=Path.cwd().name, seed=seed, lease=lease)
+        client = BedClient.boot(
+            described, name=name, project=Path.cwd().name, seed=seed, lease=arguments.seconds(lease, "lease")
+        )
         self._adopt(BedCore(client), UndoStack(), progress)
         if described.hosts:
             try:
@@ -309,9 +312,9 @@ class TestBed:
         with self._undo.block():
             yield
 
-    def keep(self, seconds: float) -> None:
+    def keep(self, seconds: float | str) -> None:
         """Let go of the bed; it lives for so long from now, and `TestBed.attach` finds it."""
-        self._core.client.keep(seconds)
+        self._core.client.keep(arguments.seconds(seconds, "seconds"))
         self.close()
 
     def close(self) -> None:

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pytest_sonemu.errors import ProbeError
+from pytest_sonemu.handles.arguments import bits_per_second, seconds
 from pytest_sonemu.handles.results import milliseconds, one_line
 from pytest_sonemu.handles.targets import Place, Spot, Target, find_spot, find_target, source_address
-from pytest_sonemu.units import bits_per_second, seconds
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -84,7 +84,7 @@ def throughput(
         raise ProbeError(f"throughput is of 'tcp' or 'udp', not {protocol!r}")
     if not 1 <= parallel <= _MOST_STREAMS:
         raise ProbeError(f"throughput takes 1 to {_MOST_STREAMS} streams, not {parallel}")
-    lasting = seconds(duration)
+    lasting = seconds(duration, "duration")
     if not 0 < lasting <= 600:
         raise ProbeError(f"throughput takes up to 600 s, not {duration!r}")
     if port and parallel > 1:

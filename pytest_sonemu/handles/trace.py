@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_sonemu.errors import NotFoundError, ProbeError
+from pytest_sonemu.handles.arguments import seconds
 from pytest_sonemu.handles.capture import Capture, Post, resolver
 from pytest_sonemu.handles.conversation import Conversation, Subject
 from pytest_sonemu.handles.sightings import stations
@@ -35,18 +36,19 @@ def trace(
     http: str | bool | None = None,
     count: int = 1,
     listen: bool = True,
-    timeout: float = 1.0,
+    timeout: float | str = 1.0,
     family: Family | None = None,
 ) -> Trace:
     """Hold `count` conversations, one after the other, and follow each; see `Service.trace`."""
     if count < 1:
         raise ProbeError(f"trace needs a count of 1 or more, not {count}")
+    patience = seconds(timeout)
     start = find_spot(plan, source)
     end = find_target(plan, target, start.endpoint, family)
     subject = _subject(plan, end, tcp, udp, icmp=icmp, http=http)
     places = {station.at: station for station in stations(plan).values()}
     posts = [Post(outer, station.at) for outer, station in stations(plan).items()]
-    conversation = Conversation(bed.client, plan, start, end, subject, listen, timeout)
+    conversation = Conversation(bed.client, plan, start, end, subject, listen, patience)
     hops = 2 * len(plan.links) + 2
     where, wanted = f"all of {plan.instance}", _FILTERS[subject.protocol]
     capture = Capture(bed, where, lambda: posts, wanted, hops=hops, snap=_SNAP, told=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from pytest_sonemu.handles.arguments import seconds
 from pytest_sonemu.handles.container import ContainerEndpoint
 from pytest_sonemu.handles.logs import LogLine, container_lines, entry_lines
 from pytest_sonemu.handles.waiting import Condition, Readiness, State, wait_until
@@ -26,7 +27,7 @@ class Waits(ContainerEndpoint):
         return sorted([*own, *script], key=lambda line: line.time) if script else own
 
     def wait_for_log(
-        self, text: str | re.Pattern[str], *, timeout: float = 30.0, since: float | None = None
+        self, text: str | re.Pattern[str], *, timeout: float | str = 30.0, since: float | None = None
     ) -> str:
         """The first line of its output that contains `text` (or matches a pattern), as soon as it is there.
 
@@ -45,21 +46,21 @@ class Waits(ContainerEndpoint):
 
         shown = text if isinstance(text, str) else text.pattern
         hint = "lines written before this test do not count; `since=0` takes them all" if start else ""
-        wait_until(look, timeout, f"{self.id}: a log line with '{shown}'", hint, (0.02, 0.05, 0.1))
+        wait_until(look, seconds(timeout), f"{self.id}: a log line with '{shown}'", hint, (0.02, 0.05, 0.1))
         return found[0]
 
-    def wait_for_port(self, port: int, *, udp: bool = False, timeout: float = 30.0) -> None:
+    def wait_for_port(self, port: int, *, udp: bool = False, timeout: float | str = 30.0) -> None:
         """Return when the VNF listens on a port. Raises NotReadyError with what was seen instead."""
-        self._wait((f"{'udp' if udp else 'tcp'}:{port}",), timeout)
+        self._wait((f"{'udp' if udp else 'tcp'}:{port}",), seconds(timeout))
 
-    def wait_for_file(self, path: str, *, timeout: float = 30.0) -> None:
+    def wait_for_file(self, path: str, *, timeout: float | str = 30.0) -> None:
         """Return when there is a file or folder, seen from outside. Raises NotReadyError."""
-        self._wait((f"file:{path}",), timeout)
+        self._wait((f"file:{path}",), seconds(timeout))
 
     def wait_until(
         self,
         *conditions: str | int | Condition | Callable[..., object],
-        timeout: float = 30.0,
+        timeout: float | str = 30.0,
         hint: str = "",
     ) -> None:
         """Return when all conditions hold, one after the other; they are written as `ready` is.
@@ -69,12 +70,12 @@ class Waits(ContainerEndpoint):
         Raises NotReadyError with condition, last state, last log lines and `hint`; at once when the VNF
         has ended.
         """
-        self._wait(conditions, timeout, hint)
+        self._wait(conditions, seconds(timeout), hint)
 
-    def wait_ready(self, *, timeout: float | None = None) -> None:
+    def wait_ready(self, *, timeout: float | str | None = None) -> None:
         """Return when the VNF is ready, as its options or its image say. Raises NotReadyError."""
-        options = self._core.options.vnf(self.id)
-        readiness = self._wait(options.ready, options.ready_timeout if timeout is None else timeout)
+        options, patience = self._core.options.vnf(self.id), seconds(timeout)
+        readiness = self._wait(options.ready, options.ready_timeout if patience is None else patience)
         if readiness.guessed:
             self._core.guesses[self.id] = readiness.note(self.id)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from pytest_sonemu.errors import EmulationError, NotFoundError, NotReadyError, SettingsError
+from pytest_sonemu.handles.arguments import seconds
 from pytest_sonemu.handles.results import one_line
 
 Format = Literal["lines", "json"] | Callable[[str], Any]
@@ -150,31 +151,34 @@ class Watch:
         self._read()
         return tuple(self._events)
 
-    def wait(self, predicate: Callable[[Any], object] = lambda event: True, timeout: float = 5.0) -> Any:
+    def wait(
+        self, predicate: Callable[[Any], object] = lambda event: True, timeout: float | str = 5.0
+    ) -> Any:
         """The first event since the watch began for which `predicate` is true.
 
         Raises NotReadyError with the last events after `timeout` seconds. A predicate that fails with
         KeyError, TypeError or IndexError says no: events need not be of one shape.
         """
-        deadline = time.monotonic() + timeout
-        for event in self._until(deadline):
+        patience = seconds(timeout)
+        for event in self._until(time.monotonic() + patience):
             if _holds(predicate, event):
                 return event
         raise NotReadyError(
-            f"{self._what}: no such event within {timeout:g} s; {len(self._events)} others{self._last()}"
+            f"{self._what}: no such event within {patience:g} s; {len(self._events)} others{self._last()}"
         )
 
     def none(
-        self, predicate: Callable[[Any], object] = lambda event: True, *, during: float = 1.0
+        self, predicate: Callable[[Any], object] = lambda event: True, *, during: float | str = 1.0
     ) -> Absence:
         """Whether no such event has come since the watch began, and none comes in `during` seconds more.
 
         What it returns is true or false, and names the event that came.
         """
-        for event in self._until(time.monotonic() + during):
+        lasting = seconds(during, "during")
+        for event in self._until(time.monotonic() + lasting):
             if _holds(predicate, event):
-                return Absence(self._what, during, came=True, event=event)
-        return Absence(self._what, during)
+                return Absence(self._what, lasting, came=True, event=event)
+        return Absence(self._what, lasting)
 
     def clear(self) -> None:
         """Forget the events up to now."""

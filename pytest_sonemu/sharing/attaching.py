@@ -58,7 +58,7 @@ class AttachedBed(TestBed):
         """Whether an instance ran before this run came."""
         return all(service.id != started.id for started in self._started)
 
-    def keep(self, seconds: float) -> None:
+    def keep(self, seconds: float | str) -> None:
         """Let go of the bed with all that runs on it."""
         self.close()
 

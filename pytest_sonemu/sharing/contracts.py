@@ -60,7 +60,7 @@ class BedLike(Protocol):
 
     def close_view(self) -> Sequence[UndoFailure]: ...
 
-    def keep(self, seconds: float) -> None:
+    def keep(self, seconds: float | str) -> None:
         """Let go of the bed; it lives for `seconds` more."""
 
     def end(self) -> None: ...

@@ -95,7 +95,7 @@ class FakeBed:
     def close_view(self) -> Sequence[UndoFailure]:
         return self._undo.close()
 
-    def keep(self, seconds: float) -> None:
+    def keep(self, seconds: float | str) -> None:
         self._world.log.append(f"keep {self.name} {seconds:.0f}")
 
     def end(self) -> None:

@@ -1,0 +1,159 @@
+"""What people write as arguments: read as the docs say, refused readably where it cannot be."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_sonemu import NetworkFunction, NetworkService, TestBed
+from pytest_sonemu.errors import GatekeeperError, NotReadyError, ProbeError
+from pytest_sonemu.gatekeeper.client import GatekeeperClient
+from pytest_sonemu.handles.sap import Sap
+from pytest_sonemu.handles.service import Service
+from pytest_sonemu.handles.vnf import Vnf
+from tests.support.static_program import static_image
+from tests.support.tapes import Tape
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[TestBed]:
+    with TestBed() as bed:
+        yield bed
+
+
+@pytest.fixture(scope="module")
+def running(bed: TestBed) -> Service:
+    """user - app, of an image with one static program."""
+    app = NetworkFunction("app", image=static_image(), interfaces=["data"])
+    made = NetworkService.of("arguments", [app], {"link": ["user", "app:data"]})
+    return bed.start(made, vnfs={"app": {"ready": [80]}})
+
+
+@pytest.fixture
+def service(running: Service) -> Iterator[Service]:
+    view = running.view()
+    yield view
+    assert view.close_view() == ()
+
+
+@pytest.fixture
+def app(service: Service) -> Vnf:
+    return service.vnf("app")
+
+
+@pytest.fixture
+def user(service: Service) -> Sap:
+    return service.sap("user")
+
+
+# -- times ----------------------------------------------------------------------------------------
+
+
+def _flowing(service: Service, time: Any) -> None:
+    with service.flow("user", "app", udp=5000) as flow:
+        flow.wait_until_flowing(1, timeout=time)
+
+
+def _captured(service: Service, time: Any) -> None:
+    with service.vnf("app").capture() as capture:
+        capture.wait_for(count=0, timeout=time)
+
+
+def _replayed(service: Service, time: Any, folder: Path) -> None:
+    tape = Tape("192.0.2.1", "192.0.2.2").echo(1).save(folder / "x.pcap")
+    service.replay(tape, {"192.0.2.1": "user", "192.0.2.2": "app"}, speed="max", timeout=time)
+
+
+def _scheduled(service: Service, time: Any) -> None:
+    with service.link("link").schedule([(0, {"delay": 0})]) as schedule:
+        schedule.wait(time)
+
+
+def _asked(how: Callable[[GatekeeperClient, Any], object]) -> Callable[[Service, Any, Path], object]:
+    def ask(service: Service, time: Any, folder: Path) -> None:
+        with GatekeeperClient("http://127.0.0.1:9") as client:
+            how(client, time)
+
+    return ask
+
+
+def _sap(service: Service) -> Sap:
+    return service.sap("user")
+
+
+def _app(service: Service) -> Vnf:
+    return service.vnf("app")
+
+
+Use = Callable[[Service, Any, Path], object]
+# Each public argument that is a time: how it is given, under its own name.
+TIMES: dict[str, Use] = {
+    "ping timeout": lambda s, t, _: s.ping("user", "app", 1, timeout=t),
+    "ping interval": lambda s, t, _: s.ping("user", "app", 1, interval=t),
+    "connect timeout": lambda s, t, _: s.connect("user", "app", tcp=80, timeout=t),
+    "trace timeout": lambda s, t, _: s.trace("user", "app", tcp=80, timeout=t),
+    "policy timeout": lambda s, t, _: s.policy("user app tcp 80 allow", timeout=t),
+    "throughput duration": lambda s, t, _: _sap(s).throughput("app", duration=t),
+    "replay timeout": _replayed,
+    "http timeout": lambda s, t, _: _sap(s).http("http://app/", timeout=t),
+    "http to connect timeout": lambda s, t, _: _sap(s).http("http://app/", timeout=(t, None)),
+    "http to answer timeout": lambda s, t, _: _sap(s).http("http://app/", timeout=(1, t)),
+    "flow timeout": lambda s, t, _: _flowing(s, t),
+    "capture timeout": lambda s, t, _: _captured(s, t),
+    "schedule timeout": lambda s, t, _: _scheduled(s, t),
+    "exec timeout": lambda s, t, _: _app(s).exec(["/app", "echo"], timeout=t),
+    "run timeout": lambda s, t, _: _sap(s).run("true", timeout=t),
+    "tool timeout": lambda s, t, _: _app(s).tool("true", timeout=t),
+    "create_connection timeout": lambda s, t, _: _sap(s).create_connection(("app", 80), t).close(),
+    "wait_for_log timeout": lambda s, t, _: _app(s).wait_for_log("serving", since=0, timeout=t),
+    "wait_for_port timeout": lambda s, t, _: _app(s).wait_for_port(80, timeout=t),
+    "wait_for_file timeout": lambda s, t, _: _app(s).wait_for_file("/app", timeout=t),
+    "wait_until timeout": lambda s, t, _: _app(s).wait_until(80, timeout=t),
+    "wait_ready timeout": lambda s, t, _: _app(s).wait_ready(timeout=t),
+    "watch.wait timeout": lambda s, t, _: _app(s).watch().wait(timeout=t),
+    "watch.none during": lambda s, t, _: _app(s).watch().none(during=t),
+    "process.wait timeout": lambda s, t, _: _sap(s).spawn("true").wait(timeout=t),
+    "process.wait_for timeout": lambda s, t, _: _sap(s).spawn("echo it").wait_for("it", timeout=t),
+    "process.stop grace": lambda s, t, _: _sap(s).spawn("sleep 9").stop(grace=t),
+    "stop grace": lambda s, t, _: _app(s).stop(grace=t),
+    "restart grace": lambda s, t, _: _app(s).restart(grace=t),
+    "bed lease": lambda s, t, _: TestBed(lease=t).end(),
+    "client timeout": lambda s, t, _: GatekeeperClient("http://127.0.0.1:9", timeout=t).close(),
+    "client.wait_ready timeout": _asked(lambda client, t: client.wait_ready(timeout=t)),
+    "client.wait_until_running timeout": _asked(lambda client, t: client.wait_until_running("x", timeout=t)),
+    "client.wait_until_running interval": _asked(
+        lambda client, t: client.wait_until_running("x", interval=t)
+    ),
+}
+
+# Nothing comes, or nothing ends them earlier.
+SAT_OUT = {
+    which for which in TIMES if which.startswith(("client", "watch", "throughput", "replay", "ping int"))
+}
+
+
+@pytest.mark.parametrize("which", TIMES)
+def test_times_are_numbers_and_texts(service: Service, tmp_path: Path, which: str) -> None:
+    name = which.rsplit(maxsplit=1)[-1]
+    with pytest.raises(ProbeError, match=rf"{name}.*'5 apples' is not a time; write it like 50ms"):
+        TIMES[which](service, "5 apples", tmp_path)
+    with contextlib.suppress(NotReadyError, GatekeeperError):  # nothing came; the time was read
+        TIMES[which](service, "100ms" if which in SAT_OUT else "5s", tmp_path)
+
+
+def test_sizes_are_numbers_and_texts(service: Service) -> None:
+    assert service.ping("user", "app", 1, size="1k").loss == 0
+    with (
+        service.vnf("app").capture("data", "udp") as capture,
+        service.flow("user", "app", udp=5000, size=("1k", 1024)) as flow,
+    ):
+        flow.wait_until_flowing(1)
+    assert {packet.length for packet in capture} == {14 + 20 + 8 + 1024}
+    with pytest.raises(ProbeError, match="size: '5 apples' is not a size"):
+        service.ping("user", "app", size="5 apples")
+    with pytest.raises(ProbeError, match="size: '5 apples' is not a size"):
+        service.flow("user", "app", udp=5000, size="5 apples")
