@@ -74,7 +74,9 @@ def load(path: Path = CORE) -> ctypes.CDLL:
         ("core_lock", None, (pointer,)),
         ("core_unlock", None, (pointer,)),
         ("core_new_shaper", pointer, (pointer,)),
-        ("core_impair", None, (pointer, pointer, pointer, whole)),
+        ("core_impair", whole, (pointer, pointer, pointer, whole)),
+        ("core_hurry", None, (pointer, words, whole)),
+        ("core_resume", None, (pointer, pointer, whole)),
         ("core_leave_shaper", None, (pointer,)),
         ("core_new_way", pointer, (ctypes.c_int32, pointer, words)),
         ("core_set_egress", None, (pointer, ctypes.c_int32)),
@@ -153,9 +155,12 @@ class CoreBoard(Board[Shape, CorePath]):
         # What is due comes first: it still belongs to the old numbering.
         self.library.core_advance(self.core, now)
         shape.seed, shape.nothing = impairment.seed, impairment.nothing
+        settings = ctypes.byref(settings_of(impairment))
+        latest = self.library.core_impair(self.core, shape.handle, settings, now)
         for path, hop in shape.paths:
             self._set_keys(path, hop)
-        self.library.core_impair(self.core, shape.handle, ctypes.byref(settings_of(impairment)), now)
+            self.library.core_hurry(path.handle, hop, latest)
+        self.library.core_resume(self.core, shape.handle, now)
 
     def _end_shape(self, shape: Shape) -> None:
         self.library.core_leave_shaper(shape.handle)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import partial
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from pytest_sonemu.relay.decisions import Decider, key_of, nanoseconds
 from pytest_sonemu.relay.model import Direction, Impairment
@@ -19,6 +19,7 @@ from pytest_sonemu.relay.offload import corrupted
 
 _LEAST_QUEUE, _MOST_QUEUE = 48 * 1024, 16 * 2**20
 _QUANTUM = 1514
+_WIDEST = 4  # times the jitter: later than that few are
 
 Action = Callable[["Frame", int], None]
 
@@ -153,6 +154,14 @@ class Agenda:
         frame.hop += 1
         self.enter(frame, now)
 
+    def hurry(self, shaper: Shaper, latest: int) -> None:
+        """What leaves a shaper leaves it by then; of what leaves together the first to come is first."""
+        for place, (time, count, action, frame) in enumerate(self._entries):
+            leaves = action == self.onward and frame.way.lanes[frame.hop].shaper is shaper
+            if leaves and time > latest:
+                self._entries[place] = (latest, count, action, frame)
+        heapify(self._entries)
+
     def run(self, now: int) -> None:
         """Do all that is due by `now`, each thing at its own time and in their order."""
         entries = self._entries
@@ -203,11 +212,21 @@ class Shaper:
         return total
 
     def impair(self, impairment: Impairment, now: int) -> None:
-        """Change what is done to frames. Numbering starts again; frames that wait keep their order."""
+        """Change what is done to frames. Numbering starts again; frames that wait keep their order.
+
+        What is being sent takes its rest at the new rate; what is delayed leaves as if it came now.
+        """
+        rate, busy = self._rate, max(self._free_at - now, 0)
         self._set(impairment)
+        if self._rate != rate:
+            if busy:
+                self._free_at = now + (busy * rate // self._rate if self._rate else 0)
+            self._rest = 0
+        latest = max(self._free_at, now) + self._delay + _WIDEST * nanoseconds(impairment.jitter)
+        self._agenda.hurry(self, latest)
         for lane in self.lanes:
             lane.deciders = self._deciders(lane.virtual_link)
-        self._free_at, self._rest = min(self._free_at, now), 0
+            lane.last_exit = min(lane.last_exit, latest)
         if self._turn:
             self._epoch += 1
             self._serve(now)

@@ -231,6 +231,32 @@ def test_a_changed_link_keeps_what_waits_in_order() -> None:
     assert line.agenda.out[-1][0] < 2000 * MS
 
 
+@pytest.mark.parametrize(
+    "slow", [Impairment(delay=3600.0), Impairment(rate=1), Impairment(rate=1, delay=9.0)]
+)
+def test_what_was_slow_holds_nothing_up_once_it_is_not(slow: Impairment) -> None:
+    line = Line(slow)
+    for _ in range(3):
+        line.send(0)
+    line.agenda.run(100 * MS)
+    line.shapers[0].impair(Impairment(delay=0.02), 100 * MS)
+    line.send(101 * MS)
+    assert line.order() == [0, 1, 2, 3]
+    assert [time for time, _ in line.agenda.out] == [120 * MS, 120 * MS, 120 * MS, 121 * MS]
+
+
+def test_changes_of_the_delay_let_no_more_through_than_the_rate() -> None:
+    line = Line(Impairment(rate=1_000_000))
+    sent = {line.send(number * MS, 1000): number for number in range(500)}  # eight times the rate
+    out: list[int] = []
+    for step in range(1, 26):
+        line.agenda.run(step * 20 * MS)
+        line.shapers[0].impair(Impairment(rate=1_000_000, delay=0.001 * (step % 3)), step * 20 * MS)
+    out = [time for time, _ in line.agenda.out]
+    assert len(sent) == 500
+    assert 60 <= len(out) <= 63  # of 1,000 bytes in 0.5 s
+
+
 def test_numbering_starts_again_with_a_new_impairment() -> None:
     line = Line(Impairment())
     patterns = []

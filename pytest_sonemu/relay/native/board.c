@@ -48,11 +48,26 @@ PUBLIC struct shaper *core_new_shaper(const struct settings *settings) {
     return shaper;
 }
 
-PUBLIC void core_impair(struct core *core, struct shaper *shaper, const struct settings *settings, int64_t now) {
+/* Frames on their way leave by the time that it returns; lanes are to be told too, and then core_resume called. */
+PUBLIC int64_t core_impair(struct core *core, struct shaper *shaper, const struct settings *settings, int64_t now) {
+    int64_t rate = shaper->set.rate, busy = shaper->free_at > now ? shaper->free_at - now : 0;
     shaper->set = *settings;
-    if (shaper->free_at > now)
-        shaper->free_at = now;
-    shaper->rest = 0;
+    if (settings->rate != rate) { /* what is being sent, one frame at most, takes its rest at the new rate */
+        if (busy)
+            shaper->free_at = now + (settings->rate ? busy * rate / settings->rate : 0);
+        shaper->rest = 0;
+    }
+    int64_t latest = (shaper->free_at > now ? shaper->free_at : now) + settings->delay + WIDEST * settings->jitter;
+    hurry(core, shaper, latest);
+    return latest;
+}
+
+PUBLIC void core_hurry(struct way *way, uint32_t hop, int64_t latest) {
+    if (way->lanes[hop].last_exit > latest)
+        way->lanes[hop].last_exit = latest;
+}
+
+PUBLIC void core_resume(struct core *core, struct shaper *shaper, int64_t now) {
     if (shaper->first) {
         shaper->epoch++;
         serve(core, shaper, now);

@@ -33,6 +33,7 @@
 #define MOST_HOPS 128
 #define CONTROL 128
 #define MANY 40
+#define WIDEST 4 /* times the jitter: later than that few are */
 #define REST 50000
 #define OLDEST (20 * SECOND / 1000)
 
@@ -155,6 +156,7 @@ void free_pools(struct core *core);
 /* agenda.c */
 bool put(struct core *core, struct entry entry);
 struct entry take(struct core *core);
+void hurry(struct core *core, const struct shaper *shaper, int64_t latest); /* what leaves it, leaves by then */
 
 /* decisions.c */
 uint64_t draw(uint64_t key, uint64_t number, unsigned purpose);
