@@ -116,8 +116,9 @@ def verdict(run: TraceRun, *, http: bool) -> str:
     """What became of it, in a line."""
     arrived = run.reached and run.answered
     on_the_way = {"there": " on the way there", "back": " on the way back", None: ""}[run.lost_way]
-    notes = ["arrived and was answered" if arrived else f"lost{on_the_way}: {run.reason}"]
-    if run.terminated_at:
+    fate = run.reason if run.rejected_at else f"lost{on_the_way}: {run.reason}"
+    notes = ["arrived and was answered" if arrived else fate]
+    if run.terminated_at and len(run.segments) > 1:
         notes.append(f"ended and begun anew by {run.terminated_at}")
     if run.bypassed:
         notes.append(f"went round {', '.join(run.bypassed)}")
@@ -142,6 +143,7 @@ def _plain(found: Trace) -> dict[str, object]:
                 "reason": run.reason,
                 "lost_at": run.lost_at,
                 "lost_way": run.lost_way,
+                "rejected_at": run.rejected_at,
                 "terminated_at": run.terminated_at,
                 "bypassed": list(run.bypassed),
                 "status": run.status,

@@ -76,7 +76,8 @@ class TraceRun:
 
     `reached`: it was seen into the target. `answered`: an answer was seen into the source. Where one of
     the two failed, `lost_at` is the endpoint or virtual link, `lost_way` "there" or "back", and `reason`
-    says what was seen. `ended_in` is the endpoint that it was last seen into. `bypassed` are members
+    says what was seen. `rejected_at` is the endpoint on the way that sent it back by a TCP reset or an ICMP
+    error; that is no answer. `ended_in` is the endpoint that it was last seen into. `bypassed` are members
     of the forwarding path between source and target that it went round. `status` is an HTTP answer's.
     """
 
@@ -92,6 +93,7 @@ class TraceRun:
     bypassed: tuple[str, ...] = ()
     listener: Literal["theirs", "ours"] | None = None
     status: int | None = None
+    rejected_at: str | None = None
 
     @property
     def hops(self) -> list[str]:
@@ -128,7 +130,7 @@ class TraceRun:
         crossings = [crossing for segment in self.segments for crossing in segment.there]
         way = " -> ".join(each.at for each in crossings if each.endpoint != self.source) or "nowhere"
         notes = [self.reason] if not (self.reached and self.answered) else []
-        if self.terminated_at:
+        if self.terminated_at and len(self.segments) > 1:
             notes.append(f"ended and begun anew by {self.terminated_at}")
         if self.bypassed:
             notes.append(f"went round {', '.join(self.bypassed)}")
@@ -200,6 +202,11 @@ class Trace:
     def terminated_at(self) -> str | None:
         """The endpoint that ended the conversation in the target's place or began another; None: none did."""
         return self._common.terminated_at
+
+    @property
+    def rejected_at(self) -> str | None:
+        """The endpoint before the target that sent it back (TCP reset, ICMP error); None: none did."""
+        return self._common.rejected_at
 
     @property
     def reached(self) -> bool:

@@ -36,6 +36,17 @@ class Talk:
     status: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Who sent a conversation back that was not for it, and how."""
+
+    by: str
+    words: str
+
+    def __str__(self) -> str:
+        return f"rejected by {self.by}: {self.words}"
+
+
 @dataclass
 class _Seen:
     """One packet of interest: where it was, and which it was."""
@@ -43,6 +54,10 @@ class _Seen:
     packet: CapturedPacket
     station: Station
     flow: Flow
+
+    @property
+    def inward(self) -> bool:
+        return self.packet.direction == "in"
 
     @property
     def crossing(self) -> Crossing:
@@ -76,14 +91,17 @@ def follow(
     seen = list(_of_interest(packets, places))
     stretches = _stretches(seen, talk)
     segments = []
+    refusal: Refusal | None = None
     for stretch in stretches:
         there = stretch.forward
         back = _answers(seen, stretch, talk)
+        if stretch is stretches[0]:
+            refusal = _refusal(back, {each.station.endpoint for each in there if each.inward}, target, talk)
         rewritten = (*_rewrites(there, "there"), *_rewrites(back, "back"))
         segments.append(
             Segment(tuple(each.crossing for each in there), tuple(each.crossing for each in back), rewritten)
         )
-    return _judge(tuple(segments), source, target, talk, places, paths)
+    return _judge(tuple(segments), source, target, talk, places, paths, refusal)
 
 
 def flow_of(packet: CapturedPacket) -> Flow | None:
@@ -227,7 +245,27 @@ def _error_about(each: _Seen) -> Flow | None:
         return None
     if not isinstance(about, frames.Packet):
         return None
-    return about.protocol, about.source, about.source_port, about.target, about.target_port
+    # Of an echo, id and number are read as ports; its id alone names its flow.
+    port = about.target_port if about.protocol in (_TCP, _UDP) else about.source_port
+    return about.protocol, about.source, about.source_port, about.target, port
+
+
+def _refusal(back: list[_Seen], entered: set[str], target: str | None, talk: Talk) -> Refusal | None:
+    """A reset or an ICMP error of somebody on the way; one of the target is its answer."""
+    if not back:
+        return None
+    packet, by = back[0].packet, back[0].station.endpoint
+    if packet.tcp is not None and packet.tcp.rst:
+        words = "TCP reset"
+    elif _error_about(back[0]) is not None and packet.icmp is not None:
+        words = packet.icmp.words
+    else:
+        return None
+    if target is not None:
+        return Refusal(by, words) if target not in entered else None
+    # An address that is nobody's may answer for itself; a router only speaks of it.
+    own = words == ("TCP reset" if talk.flow[0] == _TCP else "port unreachable")
+    return None if own else Refusal(by, words)
 
 
 def _first_of_each(found: list[_Seen]) -> list[_Seen]:
@@ -256,11 +294,13 @@ def _judge(
     talk: Talk,
     places: Mapping[str, Station],
     paths: Sequence[PathPlan],
+    refusal: Refusal | None,
 ) -> TraceRun:
     there = [crossing for segment in segments for crossing in segment.there]
     entered = [crossing.endpoint for crossing in there if crossing.direction == "in"]
     first_back = segments[0].back if segments else ()
-    answered = bool(first_back) and first_back[-1].endpoint == source and first_back[-1].direction == "in"
+    came_back = bool(first_back) and first_back[-1].endpoint == source and first_back[-1].direction == "in"
+    answered = came_back and refusal is None
     ended_in = entered[-1] if entered else None
     reached = target in entered if target is not None else answered
     lost_at: str | None = None
@@ -272,7 +312,11 @@ def _judge(
     elif not reached:
         lost_way = "there"
         lost_at, reason = _lost(there[-1], places)
-        if answered:
+        if refusal is not None:
+            lost_at, reason = refusal.by, str(refusal)
+            if not came_back:
+                reason += f", which was {_lost(first_back[-1], places)[1]}"
+        elif answered:
             lost_at, reason = ended_in, f"{ended_in} answered in its place; it never reached {target}"
     elif not answered:
         backs = [crossing for segment in reversed(segments) for crossing in segment.back]
@@ -291,6 +335,7 @@ def _judge(
         lost_at=lost_at,
         lost_way=lost_way,
         ended_in=ended_in,
+        rejected_at=refusal.by if refusal is not None else None,
         terminated_at=_terminated_at(segments, target, ended_in, answered=answered),
         bypassed=_bypassed(there, source, paths),
         listener=talk.listener,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -41,6 +42,14 @@ def line(bed: TestBed, image: str) -> Service:
     """input - mid - server."""
     server = NetworkFunction("server", image=image, interfaces=["data"])
     return bed.start(NetworkService.chain("input", NetworkFunction("mid", image=BASE), server, name="line"))
+
+
+@pytest.fixture(scope="module")
+def dual(bed: TestBed, image: str) -> Service:
+    """input - mid - server, in both families."""
+    server = NetworkFunction("server", image=image, interfaces=["data"])
+    made = NetworkService.chain("input", NetworkFunction("mid", image=BASE), server, name="dual")
+    return bed.start(made, ipv6=True)
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +226,46 @@ def test_a_transparent_proxy_answers_in_the_targets_place(line: Service) -> None
     assert trace.hops == ["mid:input"]
     assert (trace.reached, trace.answered, trace.terminated_at, trace.status) == (False, True, "mid", 502)
     assert "mid answered in its place; it never reached server" in repr(trace)
+
+
+REJECTS = {
+    "tcp reset": "tcp dport 81 reject with tcp reset",
+    "port unreachable": "reject with icmpx type port-unreachable",
+    "net unreachable": "reject with icmpx type no-route",
+}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("how", [{"tcp": 81}, {"udp": 81}, {"icmp": True}], ids="".join)
+def test_who_rejects_is_no_proxy(dual: Service, how: dict[str, int], version: Literal[4, 6]) -> None:
+    server = dual.plan.endpoint("server")
+    assert server is not None
+    addresses = [each.ip for each in server.interfaces[0].addresses]
+    target = next(address for address in addresses if address.version == version)
+    for kind, verdict in REJECTS.items():
+        if kind == "tcp reset" and "tcp" not in how:
+            continue
+        chain = f"chain f {{ type filter hook forward priority 0; {verdict}; }};"
+        rules(dual, "mid", f"table inet t {{ {chain} }}")
+        try:
+            trace = dual.trace("input", target, timeout=0.5, **how)  # type: ignore[arg-type]
+        finally:
+            rules(dual, "mid", "delete table inet t")
+        no_route = "net unreachable" if version == 4 else "no route"
+        words = {"tcp reset": "TCP reset", "net unreachable": no_route}
+        said = f"rejected by mid: {words.get(kind, kind)}"
+        assert (trace.reached, trace.answered, trace.rejected_at) == (False, False, "mid"), repr(trace)
+        assert (trace.terminated_at, trace.lost_at, trace.lost_way) == (None, "mid", "there")
+        assert (trace.hops, trace.lost, trace.reason) == (["mid:input"], 1, said)
+        assert "begun anew" not in repr(trace)
+        assert trace.back_hops == ["mid:input"]
+
+
+def test_a_router_without_a_route_is_named(dual: Service) -> None:
+    for how in ({"tcp": 81}, {"udp": 81}, {"icmp": True}):
+        trace = dual.trace("input", "2001:db8::1", timeout=0.5, **how)
+        assert (trace.answered, trace.rejected_at, trace.terminated_at) == (False, "mid", None), repr(trace)
+        assert trace.reason == "rejected by mid: no route"
 
 
 def test_what_goes_round_a_station_is_named(bed: TestBed, image: str) -> None:
