@@ -65,6 +65,8 @@ class Text:
         kinds: Json = {"type": ["string", "number", "boolean"] if self.loose else "string"}
         if self.pattern is not None:
             kinds["pattern"] = self.pattern
+            if self.loose and not re.search(self.pattern, "-1", re.ASCII):
+                kinds["minimum"] = 0  # a pattern is for texts only, and no sign begins this one
         return kinds | _described(self.description)
 
 
