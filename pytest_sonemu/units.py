@@ -12,11 +12,15 @@ import re
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z%µ/]*)\s*")
 
 _SECONDS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_SECONDS |= {f"{unit}ec": factor for unit, factor in _SECONDS.items() if unit}
 _SECONDS |= {"m": 60.0, "min": 60.0, "h": 3600.0}
 _BITS = {
-    f"{prefix}{unit}": 1000.0**power for power, prefix in enumerate(["", *"kmgt"]) for unit in ("bit", "bps")
+    f"{prefix}{unit}": 1000.0**power
+    for power, prefix in enumerate(["", *"kmgt"])
+    for unit in ("bit", "bps", "bit/s", "b/s")
 }
 _BITS[""] = 1.0
+_BYTES_A_SECOND = re.compile(r"B(ps|/[sS])\s*$")
 # As Docker reads sizes: a bare letter, "MB" and "MiB" are all powers of 1024.
 _BYTES = {
     f"{prefix}{end}": 1024.0**power for power, prefix in enumerate("kmgt", start=1) for end in ("", "b", "ib")
@@ -30,7 +34,11 @@ def seconds(value: float | str) -> float:
 
 
 def bits_per_second(value: float | str) -> int:
-    """A rate: `"10Mbit"` -> 10_000_000. Raises ValueError."""
+    """A rate: `"10Mbit"`, `"10Mbit/s"` -> 10_000_000. Raises ValueError, for bytes a second too."""
+    if isinstance(value, str) and _BYTES_A_SECOND.search(value):
+        raise ValueError(
+            f"{value!r} is not a rate in bits a second but in bytes; write it like 10Mbit, 1Gbit"
+        )
     return round(_quantity(value, _BITS, "rate", "10Mbit, 1Gbit", fold=True))
 
 

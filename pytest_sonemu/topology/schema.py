@@ -30,12 +30,15 @@ def quantity(units: str, says: str, description: str) -> Shape:
 
 
 SIZE = quantity("|[kKmMgGtT]?([iI]?[bB])?", "512M, 4GiB", "In bytes, or with a unit: 512M, 4GiB.")
-DELAY = quantity("|s|ms|us|µs|ns|m|min|h", "50ms, 2s", "One way; in seconds, or with a unit: 50ms.")
+_TIMES = "|[munµ]?s(ec)?|m|min|h"
+DELAY = quantity(_TIMES, "50ms, 2s", "One way; in seconds, or with a unit: 50ms.")
 RATE = quantity(
-    "|[kKmMgGtT]?([bB][iI][tT]|[bB][pP][sS])", "10Mbit, 1Gbit", "In bit/s, or with a unit: 10Mbit."
+    "|[kKmMgGtT]?([bB][iI][tT](/[sS])?|b[pP][sS]|BPS|b/[sS])",
+    "10Mbit, 1Gbit",
+    "In bit/s, or with a unit: 10Mbit.",
 )
 LOSS = quantity("|%", "1%, 0.01", "The share of packets lost: 1%, or 0.01.")
-JITTER = quantity("|s|ms|us|µs|ns|m|min|h", "5ms", "How far delays differ to either side: 5ms.")
+JITTER = quantity(_TIMES, "5ms", "How far delays differ to either side: 5ms.")
 
 
 def _share(what: str) -> Shape:

@@ -16,6 +16,8 @@ from pytest_sonemu.units import bits_per_second, seconds, share, size_bytes
     [
         (seconds, "50ms", 0.05), (seconds, "2 s", 2.0), (seconds, "1min", 60.0), (seconds, 0.5, 0.5),
         (seconds, "10us", 1e-5), (bits_per_second, "10Mbit", 10_000_000), (bits_per_second, "1Gbps", 10**9),
+        (bits_per_second, "10Mbit/s", 10_000_000), (bits_per_second, "10Mb/s", 10_000_000),
+        (seconds, "1msec", 0.001), (seconds, "0.5sec", 0.5), (seconds, "10usec", 1e-5),
         (bits_per_second, 64_000, 64_000), (size_bytes, "512M", 512 * 1024**2),
         (size_bytes, "512MiB", 512 * 1024**2),
         (size_bytes, "1.5g", 1610612736), (size_bytes, 4096, 4096), (share, "1%", 0.01), (share, 0.25, 0.25),
@@ -33,6 +35,12 @@ def test_quantities(read: Callable[[Any], float], written: Any, value: float) ->
 def test_what_is_no_quantity_is_a_value_error(read: Callable[[Any], float], written: Any) -> None:
     with pytest.raises(ValueError, match="is not a"):
         read(written)
+
+
+@pytest.mark.parametrize("written", ["10MB/s", "10 MBps", "1kB/S"])
+def test_bytes_a_second_are_no_bits(written: str) -> None:
+    with pytest.raises(ValueError, match="is not a rate in bits a second but in bytes"):
+        bits_per_second(written)
 
 
 def test_a_share_is_at_most_the_whole() -> None:
