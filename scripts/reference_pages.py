@@ -132,7 +132,7 @@ PAGES = (
         "What `capture` and `replay` give, and what is in it.",
         (
             "handles.capture:Capture",
-            "handles.capture:Packets",
+            "handles.packet_list:Packets",
             "handles.packets:CapturedPacket",
             "handles.packets:Ethernet",
             "handles.packets:Arp",

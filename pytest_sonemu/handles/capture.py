@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from pytest_sonemu.errors import ProbeError
 from pytest_sonemu.handles import filter_program, filters
 from pytest_sonemu.handles.arguments import seconds
-from pytest_sonemu.handles.differing import side_by_side
 from pytest_sonemu.handles.fence import let_pass
 from pytest_sonemu.handles.netlink import read_links, route_socket
+from pytest_sonemu.handles.packet_list import Match, Packets
 from pytest_sonemu.handles.packets import CapturedPacket, RawFrame
 from pytest_sonemu.handles.pcap import Record, write_pcap
 from pytest_sonemu.handles.recorder import Recorder
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from pytest_sonemu.handles.core import BedCore
     from pytest_sonemu.handles.golden import Comparison
 
-Match = str | Callable[[CapturedPacket], object]
-
 
 @dataclass(frozen=True, slots=True)
 class Post:
@@ -50,105 +47,6 @@ class Post:
     def name(self, outgoing: bool) -> Direction:
         sent: Direction = "in" if self.received == "out" else "out"
         return sent if outgoing else self.received
-
-
-# Of packets in a comparison that fails.
-_SHOWN = 40
-
-
-class Packets(Sequence[CapturedPacket]):
-    """Packets in the order in which they were seen."""
-
-    def __init__(self, packets: Iterable[CapturedPacket], resolve: filters.Resolve | None = None) -> None:
-        self._packets = tuple(packets)
-        self._resolve = resolve
-
-    def __len__(self) -> int:
-        return len(self._packets)
-
-    @overload
-    def __getitem__(self, at: int) -> CapturedPacket: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> Packets: ...
-
-    def __getitem__(self, at: int | slice) -> CapturedPacket | Packets:
-        if isinstance(at, slice):
-            return Packets(self._packets[at], self._resolve)
-        return self._packets[at]
-
-    def __iter__(self) -> Iterator[CapturedPacket]:
-        return iter(self._packets)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Packets) and self._packets == other._packets
-
-    def __hash__(self) -> int:
-        return hash(self._packets)
-
-    def explain_difference(self, other: object) -> list[str]:
-        """Lines for a failed comparison: the packets that only one of the two has."""
-        rows = [_row(packet) for packet in self]
-        if not isinstance(other, Packets):
-            return [f"  {row}" for row in rows[:_SHOWN]]
-        return side_by_side(rows, [_row(packet) for packet in other], "only left", "only right")[:_SHOWN]
-
-    def matching(
-        self, wanted: Match = "", *, at: str | None = None, direction: Direction | None = None
-    ) -> Packets:
-        """Those that match a filter expression ("tcp syn and host server") or a function of a packet.
-
-        `at` and `direction` choose where they were seen. Raises ProbeError for a filter that cannot be read.
-        """
-        check = wanted if callable(wanted) else _checker(wanted, self._resolve)
-        return Packets(
-            (
-                packet
-                for packet in self._packets
-                if (at is None or packet.at == at)
-                and (direction is None or packet.direction == direction)
-                and check(packet)
-            ),
-            self._resolve,
-        )
-
-    def count(self, wanted: Match | CapturedPacket = "") -> int:
-        """How many match; as for `matching`."""
-        if isinstance(wanted, CapturedPacket):
-            return self._packets.count(wanted)
-        return len(self.matching(wanted))
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of all frames together."""
-        return sum(packet.length for packet in self._packets)
-
-    def save(self, path: str | Path) -> Path:
-        """Write a pcap file; returns its path."""
-        return write_pcap(
-            path, (Record(packet.nanoseconds, packet.raw, packet.length) for packet in self._packets)
-        )
-
-    def scapy(self) -> list[Any]:
-        """The same as scapy's packets. Raises ProbeError without the extra `scapy`."""
-        try:
-            ether = import_module("scapy.layers.l2").Ether
-        except ImportError as error:
-            raise ProbeError(
-                "scapy is not installed; install the extra: pip install 'pytest-sonemu[scapy]'"
-            ) from error
-        found = []
-        for packet in self._packets:
-            made = ether(packet.raw)
-            made.time = packet.time
-            found.append(made)
-        return found
-
-    def __repr__(self) -> str:
-        shown = "; ".join(
-            f"{packet.at} {packet.direction} {packet.summary()}" for packet in self._packets[:3]
-        )
-        return one_line(f"<{len(self)} packets{f': {shown}' if shown else ''}>")
 
 
 class Capture(WarnsUnused):
@@ -358,15 +256,6 @@ def resolver(plan: DeploymentPlan) -> filters.Resolve:
         return [address.ip for interface in interfaces for address in interface.addresses]
 
     return resolve
-
-
-def _row(packet: CapturedPacket) -> str:
-    return f"{packet.at} {packet.direction} {packet.summary()}"
-
-
-def _checker(wanted: str, resolve: filters.Resolve | None) -> Callable[[CapturedPacket], bool]:
-    program = filter_program.kernel_program(filters.parse(wanted, resolve))
-    return lambda packet: filter_program.accepts(program, packet.raw)
 
 
 def _as_packets(post: Post, frame: RawFrame) -> Iterator[CapturedPacket]:

@@ -14,8 +14,8 @@ from pytest_sonemu.handles.pcap import read_pcap
 from pytest_sonemu.handles.results import one_line
 
 if TYPE_CHECKING:
-    from pytest_sonemu.handles.capture import Packets
     from pytest_sonemu.handles.own_files import OwnFiles
+    from pytest_sonemu.handles.packet_list import Packets
 
 # What differs from one run to the next though nothing changed.
 USUAL = ("ip.ident", "tcp.seq", "tcp.options", "tcp.window", "ports.ephemeral")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_sonemu.handles.capture import Packets
+    from pytest_sonemu.handles.packet_list import Packets
 
 
 @dataclass

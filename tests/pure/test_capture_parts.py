@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from pytest_sonemu.errors import ProbeError, SettingsError
 from pytest_sonemu.handles import filter_program, filters
-from pytest_sonemu.handles.capture import Packets
 from pytest_sonemu.handles.golden import compare
+from pytest_sonemu.handles.packet_list import Packets
 from pytest_sonemu.handles.packets import CapturedPacket, decode
 from pytest_sonemu.handles.pcap import Record, read_pcap, write_pcap
 from pytest_sonemu.handles.wire import VnetHeader, checksum, transport_checksum, wire_frames

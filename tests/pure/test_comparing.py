@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_sonemu.handles.capture import Packets
+from pytest_sonemu.handles.packet_list import Packets
 from pytest_sonemu.handles.packets import CapturedPacket
 from pytest_sonemu.handles.results import InterfaceStats
 from pytest_sonemu.handles.trace_results import Crossing, Segment, TraceRun
