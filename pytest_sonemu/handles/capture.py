@@ -15,7 +15,7 @@ from pytest_sonemu.handles import filter_program, filters
 from pytest_sonemu.handles.arguments import seconds
 from pytest_sonemu.handles.fence import let_pass
 from pytest_sonemu.handles.netlink import read_links, route_socket
-from pytest_sonemu.handles.packet_list import Match, Packets
+from pytest_sonemu.handles.packet_list import Match, Packets, check_direction
 from pytest_sonemu.handles.packets import CapturedPacket, RawFrame
 from pytest_sonemu.handles.pcap import Record, write_pcap
 from pytest_sonemu.handles.recorder import Recorder
@@ -79,6 +79,7 @@ class Capture(WarnsUnused):
         self._posts, self._resolve, self._hops, self._snap = posts, resolve, hops, snap
         self._told = told
         self._known: dict[int, Post] = {}
+        self._places: set[str] = set()
         self._newest = 0
         self._recorder: Recorder | None = None
         self._blocks: list[bytes] = []
@@ -90,6 +91,7 @@ class Capture(WarnsUnused):
         if self._recorder is not None or self._blocks:
             raise ProbeError("a capture is used once; make another one")
         self._unused = ""
+        self._read = None
         self._look()
         # A VNF that restarts gets new interfaces, which count up.
         program = filter_program.kernel_program(
@@ -201,6 +203,7 @@ class Capture(WarnsUnused):
     def _look(self) -> None:
         """Learn which interface of the fabric has which number now."""
         posts = {post.outer: post for post in self._posts()}
+        self._places.update(post.at for post in posts.values())
         with closing(route_socket(self._bed.client, None, None)) as sock:
             for link in read_links(sock):
                 self._newest = max(self._newest, link.index)
@@ -217,7 +220,8 @@ class Capture(WarnsUnused):
                 if post is not None and post.direction in (None, post.name(frame.outgoing)):
                     frames.append((post, frame))
             packets = [packet for post, frame in frames for packet in _as_packets(post, frame)]
-            self._read = len(self._blocks), Packets(packets, self._resolve), frames
+            places = self._places or None  # before its block it stands nowhere
+            self._read = len(self._blocks), Packets(packets, self._resolve, places), frames
         return self._read[1], self._read[2]
 
 
@@ -237,7 +241,8 @@ def endpoint_capture(
 def link_capture(
     bed: BedCore, plan: DeploymentPlan, link: LinkPlan, wanted: str, direction: Direction | None
 ) -> Capture:
-    """A capture at all ends of a virtual link."""
+    """A capture at all ends of a virtual link. Raises ProbeError."""
+    check_direction(direction)
     posts = link_posts(link, direction)
     return Capture(bed, f"link {link.id}", lambda: posts, wanted, resolve=resolver(plan))
 

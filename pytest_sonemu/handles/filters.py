@@ -4,7 +4,8 @@
     udp src port 53 or icmp
     not arp and (net 10.30.0.0/16 or vlan 7)
 
-Primitives: `ip`, `ip6`, `arp`, `tcp`, `udp`, `icmp` (of both versions); `[src|dst] host NAME|ADDRESS`,
+Primitives: `ip`, `ip6`, `arp`, `tcp`, `udp`, `icmp` (of both versions), `icmp6` (of
+IPv6 only); `[src|dst] host NAME|ADDRESS`,
 `[src|dst] net CIDR`, `[tcp|udp] [src|dst] port N`, `portrange A-B`; `ether [src|dst] host MAC`,
 `ether proto N`; `vlan [N]`, `broadcast`, `multicast`; `syn`, `fin`, `rst` (of TCP); `less N`,
 `greater N` (bytes of the frame). Join them by `and`, `or`, `not` and parentheses. A VLAN tag hides
@@ -30,7 +31,7 @@ Resolve = Callable[[str], Iterable[Address]]
 _TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, 1, 58
 _FLAGS = {"fin": 0x01, "syn": 0x02, "rst": 0x04}
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.IGNORECASE)
-_PROTOCOLS = {"tcp": (_TCP,), "udp": (_UDP,), "icmp": (_ICMP, _ICMPV6)}
+_PROTOCOLS = {"tcp": (_TCP,), "udp": (_UDP,), "icmp": (_ICMP, _ICMPV6), "icmp6": (_ICMPV6,)}
 _WORDS = (
     *KINDS, *_PROTOCOLS, *_FLAGS, "src", "dst", "host", "net", "port", "portrange", "ether", "vlan",
     "less", "greater", "not", "and", "or",

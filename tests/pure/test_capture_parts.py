@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_sonemu.errors import ProbeError, SettingsError
+from pytest_sonemu.errors import NotFoundError, ProbeError, SettingsError
 from pytest_sonemu.handles import filter_program, filters
 from pytest_sonemu.handles.golden import compare
 from pytest_sonemu.handles.packet_list import Packets
@@ -62,14 +64,15 @@ EVERY = {
     "syn": SYN, "dns": DNS, "arp": ARP, "six": ip6(6, tcp(target=443)), "vlan": tagged(SYN, 7),
     "qinq": tagged(tagged(SYN, 9), 7, 0x88A8), "late": ip4(17, udp(), fragment=3),
     "private": MACS + b"\x88\xb5" + b"x" * 60,
-    "ping": ip4(1, b"\x08\0\0\0\0\1\0\1"), "short": MACS + b"\x08\x00\x45",
+    "ping": ip4(1, b"\x08\0\0\0\0\1\0\1"), "ping6": ip6(58, b"\x80\0\0\0\0\1\0\1"),
+    "short": MACS + b"\x08\x00\x45",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("", "syn dns arp six vlan qinq late private ping short"),
+        ("", "syn dns arp six vlan qinq late private ping ping6 short"),
         ("tcp", "syn six vlan qinq"),
         ("tcp port 80", "syn vlan qinq"),
         ("port 80 or 53", None),
@@ -81,10 +84,12 @@ EVERY = {
         ("host 10.0.0.2 and not tcp", "dns arp late ping"),
         ("src host 10.0.0.2", ""),
         ("dst net 10.0.0.0/24 and syn", "syn vlan qinq"),
-        ("net fd00::/64", "six"),
+        ("net fd00::/64", "six ping6"),
         ("host fd00::3", ""),
-        ("ip6 and dst host fd00::2", "six"),
-        ("arp or icmp", "arp ping"),
+        ("ip6 and dst host fd00::2", "six ping6"),
+        ("arp or icmp", "arp ping ping6"),
+        ("icmp6", "ping6"),
+        ("ip and icmp", "ping"),
         ("vlan", "vlan qinq"),
         ("vlan 7", "vlan qinq"),
         ("vlan 9", ""),
@@ -92,7 +97,7 @@ EVERY = {
         ("ether src host 02:00:00:00:00:01 and arp", "arp"),
         ("ether dst host 02:00:00:00:00:01", ""),
         ("tcp syn and not (vlan or ip6)", "syn"),
-        ("greater 60", "private six qinq"),
+        ("greater 60", "private six qinq ping6"),
         ("less 50 and icmp", "ping"),
         ("!ip && !arp && !ip6", "private"),
         ("host web", "dns syn vlan qinq late ping arp"),
@@ -257,3 +262,31 @@ def test_scapy_s_packets() -> None:
     assert found.time == 1.5
     assert bytes(found) == SYN
     assert other[inet.TCP].dport == 80
+
+
+def test_scapy_takes_packets_apart_where_nobody_imported_its_layers() -> None:
+    pytest.importorskip("scapy")
+    code = (
+        "from pytest_sonemu.handles.packet_list import Packets\n"
+        "from pytest_sonemu.handles.packets import CapturedPacket\n"
+        f"frames = [{SYN!r}, {EVERY['six']!r}]\n"
+        "found = Packets([CapturedPacket(0, 'a', 'in', frame) for frame in frames]).scapy()\n"
+        "print([[layer.__name__ for layer in each.layers()][:3] for each in found])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "[['Ether', 'IP', 'TCP'], ['Ether', 'IPv6', 'TCP']]"
+
+
+def test_a_place_or_direction_that_cannot_be_is_no_empty_result() -> None:
+    packets = Packets([CapturedPacket(0, "fw:input", "in", SYN)], places=("fw:input", "fw:output"))
+    assert len(packets.matching(at="fw:output")) == 0
+    assert len(packets.matching("syn").matching(at="fw:input", direction="in")) == 1
+    for chosen in (packets, packets[:1], packets.matching("syn")):
+        with pytest.raises(NotFoundError, match=r"'fw:inptu'; there are: fw:input, fw:output"):
+            chosen.matching(at="fw:inptu")
+    with pytest.raises(ProbeError, match=r"'outt' is not a direction; .* \(did you mean 'out'\?\)"):
+        packets.matching(direction="outt")  # type: ignore[arg-type]
+    with pytest.raises(ProbeError, match="5 matches no packets; give a filter"):
+        packets.matching(5)  # type: ignore[arg-type]
