@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,9 @@ from pytest_sonemu.sharing.factories import asks_of_fixtures
 from pytest_sonemu.sharing.pool import Held
 from pytest_sonemu.sharing.session import Sharing
 
+# Of our options those without a value, and those that the command has in any case.
+_FLAGS = ("--sonemu-update-golden", "--sonemu-show-config", "--sonemu-plan")
+_SAID_ANYWAY = ("--sonemu-seed", "--sonemu-keep")
 STORY, SHARED = "sonemu: what happened", "sonemu"
 
 
@@ -158,11 +163,25 @@ def _shared(item: pytest.Item, test: _Test, sharing: Sharing, where: Path | None
 
 
 def _again(item: pytest.Item) -> str:
-    words = ["pytest", item.nodeid]
+    """The command that runs a test as it was, from the folder in which this run was started."""
+    _, colons, name = item.nodeid.partition("::")
+    path = os.path.relpath(item.path, item.config.invocation_params.dir)
     seed = item.config.getoption("sonemu_seed", None)
-    if seed is not None:
-        words.append(f"--sonemu-seed={seed}")
-    return shlex.join([*words, "--sonemu-keep=on-failure"])
+    seeds = [f"--sonemu-seed={seed}"] if seed is not None else []
+    given = own_options(map(str, item.config.invocation_params.args))
+    return shlex.join(["pytest", path + colons + name, *given, *seeds, "--sonemu-keep=on-failure"])
+
+
+def own_options(arguments: Iterable[str]) -> list[str]:
+    """Of a command line those options of ours that say how tests run, each with its value."""
+    found: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        option, equals, _ = word.partition("=")
+        if option.startswith("--sonemu-") and option not in _FLAGS:
+            whole = [word] if equals else [word, *islice(words, 1)]
+            found += whole if option not in _SAID_ANYWAY else []
+    return found
 
 
 def _shown(item: pytest.Item, path: Path) -> str:

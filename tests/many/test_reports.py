@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -205,3 +206,43 @@ def test_results_that_differ_are_compared_figure_by_figure(run: Run) -> None:
     told = run.failure("test_stats_are_compared")
     assert "InterfaceStats == InterfaceStats" in told
     assert re.search(r"rx_packets: \d+ != \d+ \(\+\d\)", told)
+
+
+def test_the_command_that_is_told_runs_the_test_as_it_was(tmp_path: Path) -> None:
+    """From the folder of the first run, below pytest's own, and with what was set for it."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    folder = tmp_path / "below"
+    folder.mkdir()
+    (folder / "test_mode.py").write_text(MODE)
+
+    def pytest_in_folder(*arguments: str) -> str:
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+        return subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        ).stdout
+
+    first = pytest_in_folder("--sonemu-set", "web.env.MODE=two words", "--sonemu-artifacts=never", "-q")
+    (line,) = re.findall(r"^run it again: pytest (.*)$", first, re.MULTILINE)
+    again = pytest_in_folder(*shlex.split(line.replace("--sonemu-keep=on-failure", "--sonemu-keep=never")))
+    for output in (first, again):
+        assert "the mode is 'two words'" in output, output
+        assert "1 failed" in output
+
+
+MODE = """
+import pytest
+from pytest_sonemu import NetworkFunction, NetworkService
+
+pytestmark = pytest.mark.sonemu(
+    package=NetworkService.chain("in", NetworkFunction("web", image="sonemu/vnf-base", interfaces=["data"])))
+
+def test_the_mode(service):
+    mode = service.vnf("web").exec(["printenv", "MODE"]).stdout.strip()
+    assert not mode, f"the mode is {mode!r}"
+"""

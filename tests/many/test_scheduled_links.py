@@ -224,7 +224,7 @@ def test_a_failing_test_is_run_again_with_its_seed(
     run = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--tb=short", "--sonemu-artifacts=never")
     run.assert_outcomes(failed=2, passed=1)
     text = run.stdout.str()
-    seed = re.search(r"run it again: pytest test_suite.py::test_that_fails --sonemu-seed=(\d+)", text)
+    seed = re.search(r"run it again: pytest test_suite.py::test_that_fails.* --sonemu-seed=(\d+)", text)
     assert seed is not None
     assert f", seed={seed[1]}" in "".join(text.splitlines()[:9])
     again = pytester.runpytest_subprocess(
