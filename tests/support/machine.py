@@ -35,31 +35,32 @@ class BedOnMachine:
     keeper_pid: int
     keeper_start: int
     namespaces: frozenset[str]
+    seen: float
 
     @classmethod
     def of(cls, name: str, keeper_pid: int, uid: int = 0) -> BedOnMachine:
         started = processes.start_time(keeper_pid)
         assert started is not None, "the keeper is not there"
         held = frozenset(_namespaces_of(keeper_pid))
-        return cls(name, places.run_dir(name, uid), keeper_pid, started, held)
+        now = time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
+        return cls(name, places.run_dir(name, uid), keeper_pid, started, held, now)
 
-    def traces(self, older_than: float | None = None) -> Traces:
-        """What is there now. A namespace counts while a process stands in it that was started before
-        `older_than` (ticks since boot): the number of one that is gone is soon given to another."""
+    def traces(self) -> Traces:
+        """What is there now. A namespace counts while a process stands in it that was there when the bed
+        was looked at: the number of one that is gone is soon given to another."""
         with closing(docker_api.connect()) as docker:
             found = docker.containers(all=True, filters={"label": f"sonemu.testbed={self.name}"})
         return Traces(
             containers=tuple(container["Names"][0] for container in found),
             keeper=processes.alive(self.keeper_pid, self.keeper_start),
             run_dir=self.run_dir.exists(),
-            namespaces=self.namespaces & frozenset(_all_namespaces(older_than)),
+            namespaces=self.namespaces & frozenset(_all_namespaces(self.seen)),
         )
 
     def wait_until_gone(self, seconds: float) -> Traces:
         """What is left when nothing is, or after `seconds`."""
-        now = time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
-        wait(lambda: self.traces(now).none, seconds)
-        return self.traces(now)
+        wait(lambda: self.traces().none, seconds)
+        return self.traces()
 
 
 def wait(condition: Callable[[], bool], seconds: float) -> bool:
@@ -86,8 +87,8 @@ def _namespaces_of(pid: int) -> Iterator[str]:
     return iter(found - {own})
 
 
-def _all_namespaces(older_than: float | None) -> Iterator[str]:
-    """The network namespaces in which a process stands that was started before `older_than`."""
+def _all_namespaces(older_than: float) -> Iterator[str]:
+    """The network namespaces in which a process stands that was started before that (ticks since boot)."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -95,5 +96,5 @@ def _all_namespaces(older_than: float | None) -> Iterator[str]:
             except OSError:
                 continue
             started = processes.start_time(int(entry.name))
-            if started is not None and (older_than is None or started < older_than):
+            if started is not None and started < older_than:
                 yield namespace
