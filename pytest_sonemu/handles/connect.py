@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Literal
 
 from pytest_sonemu.errors import ProbeError
@@ -18,9 +19,10 @@ from pytest_sonemu.handles.frames import TCP, UDP, Frame
 from pytest_sonemu.handles.listeners import ListeningPlace
 from pytest_sonemu.handles.observer import Observer, Watch
 from pytest_sonemu.handles.results import ConnectResult, Protocol
+from pytest_sonemu.handles.route_errors import route_error
 from pytest_sonemu.handles.sightings import Tracker, sight, stations, unanswered_questions
 from pytest_sonemu.handles.targets import Family, Place, Spot, Target, find_spot, find_target, source_address
-from pytest_sonemu.handles.verdict import Evidence, SocketEnd, judge
+from pytest_sonemu.handles.verdict import Evidence, SocketEnd, ended_in, judge
 from pytest_sonemu.planning.plan import DeploymentPlan
 
 _NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL, errno.EADDRNOTAVAIL}
@@ -143,18 +145,21 @@ class _Probe:
             payload=self._payload if self._protocol == "udp" else b"",
         )
         seen = sight(frames, places, tracker)
-        verdict = judge(
-            Evidence(
-                source=self._source.endpoint.id,
-                target=self._target.endpoint,
-                protocol=self._protocol,
-                end=end,
-                seen=seen,
-                error=error,
-                questions=unanswered_questions(frames, places),
-                links=tuple((station.at, station.link) for station in places.values()),
-            )
+        evidence = Evidence(
+            source=self._source.endpoint.id,
+            target=self._target.endpoint,
+            protocol=self._protocol,
+            end=end,
+            seen=seen,
+            error=error,
+            questions=unanswered_questions(frames, places),
+            links=tuple((station.at, station.link) for station in places.values()),
         )
+        ended = ended_in(evidence)
+        if ended is not None:
+            words = route_error(self._factory, self._plan, frames, places, ended)
+            evidence = replace(evidence, route_error=words)
+        verdict = judge(evidence)
         return ConnectResult(
             outcome=verdict.outcome,
             source=str(self._source),

@@ -34,6 +34,9 @@ _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_STATS64, _IFLA_PROP_LIST, _IFLA_AL
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_TABLE = 1, 4, 5, 6, 15
 _ATTEMPTS = 10
+_RTA_SRC, _RTA_IIF, _RTA_IP_PROTO, _RTA_SPORT, _RTA_DPORT = 2, 3, 27, 28, 29
+_RTM_GETNETCONF, _NETCONFA_IFINDEX, _NETCONFA_FORWARDING = 82, 1, 2
+_NETCONF = struct.Struct("=Bxxx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,39 @@ def read_routes(sock: socket.socket) -> tuple[RouteInfo, ...]:
     return tuple(route for route in map(_route, messages) if route is not None)
 
 
+def input_route_error(
+    sock: socket.socket, index: int, source: Address, target: Address, protocol: int, ports: tuple[int, int]
+) -> int:
+    """Where an IPv4 packet would go that came in at an interface: 0, or the errno of there being no way.
+
+    `ports` are the source's and the target's. The kernel says EHOSTUNREACH also where it does not forward.
+    """
+    values = (
+        (_RTA_DST, target.packed),
+        (_RTA_SRC, source.packed),
+        (_RTA_IIF, struct.pack("=I", index)),
+        (_RTA_IP_PROTO, bytes((protocol,))),
+        (_RTA_SPORT, struct.pack("!H", ports[0])),
+        (_RTA_DPORT, struct.pack("!H", ports[1])),
+    )
+    body = _ROUTE.pack(socket.AF_INET, 32, 32, 0, 0, 0, 0, 0, 0)
+    body += b"".join(_attribute(kind, value) for kind, value in values)
+    sock.send(_HEADER.pack(_HEADER.size + len(body), _RTM_GETROUTE, _NLM_F_REQUEST, 0, 0) + body)
+    for kind, _, payload in _messages(sock.recv(1 << 16)):
+        if kind == _NLMSG_ERROR:
+            return -int(struct.unpack_from("=i", payload)[0])
+    return 0
+
+
+def forwards_ipv4(sock: socket.socket, index: int) -> bool:
+    """Whether packets that come in at an interface are forwarded."""
+    for message in dump(sock, _RTM_GETNETCONF, _NETCONF.pack(socket.AF_INET)):
+        values = dict(attributes(message[_NETCONF.size :]))
+        if int.from_bytes(values.get(_NETCONFA_IFINDEX, b""), sys.byteorder) == index:
+            return any(values.get(_NETCONFA_FORWARDING, b""))
+    return False
+
+
 def read_neighbours(sock: socket.socket) -> dict[tuple[int, Address], str]:
     """The MAC addresses that the kernel knows now, by the index of the interface and the address."""
     found: dict[tuple[int, Address], str] = {}
@@ -146,6 +182,10 @@ def attributes(payload: bytes) -> Iterator[tuple[int, bytes]]:
         length, kind = struct.unpack_from("=HH", payload, at)
         yield kind & 0x3FFF, payload[at + 4 : at + length]
         at += max((length + 3) & ~3, 4)
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
 
 
 def _link(message: bytes) -> LinkInfo:

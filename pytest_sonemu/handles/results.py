@@ -158,8 +158,8 @@ class ConnectResult:
 
     - `open`: a listener of the target answered
     - `refused`: the target's own kernel said that nobody listens there
-    - `rejected`: a RST or an ICMP error came from somewhere else, or from a rule of the target; `by`
-      says whose
+    - `rejected`: a RST or an ICMP error came from somewhere else, or from a rule of the target, or it
+      ended at a router that has no IPv4 route there (of these errors kernels send few); `by` says whose
     - `dropped`: the packet, or its answer, went into a station and never came out of it, or was
       lost on a link; `lost_at` says where
     - `unanswered`: it reached the target, and no answer came

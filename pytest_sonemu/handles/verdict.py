@@ -17,7 +17,8 @@ class Evidence:
 
     `target` is the endpoint meant, or None for an address that the plan gives to nobody. `end` is how
     it ended for the socket, `error` the kernel's words for that. `seen` is in the order of time.
-    `links` names the virtual link behind each interface.
+    `links` names the virtual link behind each interface. `route_error` is what the kernel owes a packet
+    that ended in its station, for want of a route.
     """
 
     source: str
@@ -28,6 +29,7 @@ class Evidence:
     error: str = ""
     questions: tuple[Question, ...] = ()
     links: tuple[tuple[str, str | None], ...] = ()
+    route_error: str = ""
 
     @property
     def first(self) -> list[Sighting]:
@@ -55,6 +57,14 @@ def judge(evidence: Evidence) -> Verdict:
         return _never_left(evidence)
     answer = _decisive_answer(evidence)
     return _without_answer(evidence) if not answer else _with_answer(evidence, answer)
+
+
+def ended_in(evidence: Evidence) -> Sighting | None:
+    """The packet going into a station on the way where nothing came of it; None if it did not end so."""
+    if not evidence.first or any(sighting.part == "answer" for sighting in evidence.seen):
+        return None
+    last = evidence.first[-1]
+    return last if last.direction == "in" and not _enters(evidence, evidence.target or "") else None
 
 
 def _never_left(evidence: Evidence) -> Verdict:
@@ -125,6 +135,10 @@ def _without_answer(evidence: Evidence) -> Verdict:
         if evidence.protocol == "udp":
             return Verdict("delivered", path, f"reached {target}, no answer and no complaint{why}")
         return Verdict("unanswered", path, f"reached {target}, which did not answer{why}")
+    if evidence.route_error:
+        path = PathVerdict(False, last.endpoint, "there", there)
+        reason = f"{last.endpoint} has no route there: {evidence.route_error}"
+        return Verdict("rejected", path, reason, by=last.endpoint)
     lost_at, where = _lost(evidence, last)
     question = evidence.question_of(last.endpoint)
     reason = f"{where}{f'; {question}' if question else ''}"

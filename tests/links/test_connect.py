@@ -131,6 +131,44 @@ def test_a_router_without_a_route_rejects(bed: KernelBed, probe: Probe) -> None:
     assert "net unreachable" in result.reason
 
 
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_router_without_a_route_rejects_each_time(bed: KernelBed, probe: Probe, protocol: str) -> None:
+    # Of these errors a kernel sends five, then one a second.
+    bed.spaces["input"].run("ip", "route", "add", "198.51.100.0/24", "via", "10.30.0.2")
+    results = [probe("input", "198.51.100.1", timeout=0.1, **{protocol: 80}) for _ in range(12)]
+    assert {(result.outcome, result.by, result.path.ended_at) for result in results} == {
+        ("rejected", "fw", "fw")
+    }
+    assert all("net unreachable" in result.reason for result in results)
+    assert any("has no route there" in result.reason for result in results)
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "words"),
+    [
+        ("unreachable", "rejected", "host unreachable"),
+        ("prohibit", "rejected", "administratively prohibited"),
+        ("blackhole", "dropped", "not out of fw"),
+    ],
+)
+def test_a_route_to_nowhere_ends_alike_each_time(
+    bed: KernelBed, probe: Probe, kind: str, outcome: str, words: str
+) -> None:
+    bed.spaces["input"].run("ip", "route", "add", "198.51.100.0/24", "via", "10.30.0.2")
+    bed.spaces["fw"].run("ip", "route", "add", kind, "198.51.100.0/24")
+    with ThreadPoolExecutor(7) as pool:
+        results = list(pool.map(lambda _: probe("input", "198.51.100.1", tcp=80, timeout=0.2), range(7)))
+    assert {result.outcome for result in results} == {outcome}
+    assert all(words in result.reason for result in results)
+
+
+def test_a_station_that_does_not_forward_drops(bed: KernelBed, probe: Probe) -> None:
+    bed.spaces["input"].run("ip", "route", "add", "198.51.100.0/24", "via", "10.30.0.2")
+    bed.spaces["fw"].sysctl("net.ipv4.ip_forward", "0")
+    result = probe("input", "198.51.100.1", tcp=80, timeout=0.1)
+    assert (result.outcome, result.lost_at) == ("dropped", "fw")
+
+
 def test_not_sent_when_the_neighbour_is_stopped(bed: KernelBed, probe: Probe) -> None:
     bed.stop("fw")
     result = probe("input", "server", tcp=80)

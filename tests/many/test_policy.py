@@ -70,3 +70,18 @@ def test_listeners_are_ours_for_the_time_of_the_table(service: Service) -> None:
 def test_who_is_not_there_is_named(service: Service) -> None:
     with pytest.raises(NotFoundError, match="servr"):
         service.policy("input servr tcp 80 allow\n")
+
+
+def test_a_router_without_a_route_rejects_every_row(service: Service) -> None:
+    # Of these errors a kernel sends five, then one a second.
+    rows = "".join(
+        f"input 198.51.100.1 {way} {port} reject\n" for way in ("tcp", "udp") for port in range(80, 86)
+    )
+    sap, fw = service.sap("input"), service.vnf("fw").ip("input")
+    sap.run("ip", "route", "add", "198.51.100.1", "via", str(fw)).check()
+    try:
+        result = service.policy(rows, timeout=0.3)
+    finally:
+        sap.run("ip", "route", "del", "198.51.100.1").check()
+    assert result, str(result)
+    assert len(result.rows) == 12
