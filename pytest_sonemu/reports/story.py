@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,8 @@ MOST_LINES = 40
 LONGEST_LINE = 200
 # What is left out first where there is too much: log lines, then what went well.
 _RANKS: dict[str, int] = {"state": 0, "did": 1, "probe": 1, "undone": 1, "note": 1, "log": 2}
+# How long it took differs each time: " (0.001 s)" of a probe, " after 0.099 s" of a command.
+_DURATION = re.compile(r" (?:after |\()\d+\.\d+ s\b\)?")
 _WORDS = {"state": "now", "did": "did", "probe": "probe", "undone": "undone", "note": "note", "log": "log"}
 
 
@@ -56,15 +59,22 @@ def tell_all(entries: Iterable[Entry], began: float) -> list[str]:
 
 
 def fold(entries: Sequence[Entry]) -> list[Entry]:
-    """Lines that say the same of the same place, one after the other, as one line with their number."""
+    """Lines that say the same of the same place, one after the other, as one line with their number.
+
+    How long each took is not compared; the line has the first one's.
+    """
     folded: list[Entry] = []
     for entry in entries:
         last = folded[-1] if folded else None
-        if last is not None and (last.kind, last.place, last.text) == (entry.kind, entry.place, entry.text):
+        if last is not None and _said(last) == _said(entry):
             folded[-1] = replace(last, times=last.times + entry.times)
         else:
             folded.append(entry)
     return folded
+
+
+def _said(entry: Entry) -> tuple[Kind, str, bool, str]:
+    return entry.kind, entry.place, entry.failed, _DURATION.sub("", entry.text)
 
 
 def _choose(entries: list[Entry], room: int) -> tuple[list[Entry], list[Entry]]:
