@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pytest_sonemu.errors import NotFoundError
 from pytest_sonemu.handles.core import InstanceCore
@@ -14,7 +14,7 @@ from pytest_sonemu.handles.endpoint import Endpoint
 from pytest_sonemu.handles.link import Link
 from pytest_sonemu.handles.results import ConnectResult, PingResult
 from pytest_sonemu.handles.sap import Host, Sap
-from pytest_sonemu.handles.targets import Place, find_spot
+from pytest_sonemu.handles.targets import Place, find_spot, interface_of
 from pytest_sonemu.handles.undo import UndoFailure, UndoStack
 from pytest_sonemu.handles.vnf import Vnf, VnfOfUnits
 from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_sonemu.handles.policy_table import PolicyResult, Table
     from pytest_sonemu.handles.replay import Sides, Vlans
     from pytest_sonemu.handles.replay_results import Replay
+    from pytest_sonemu.handles.throughput import Throughput
     from pytest_sonemu.handles.trace_results import Trace
 
 _Handle = TypeVar("_Handle")
@@ -158,6 +159,26 @@ class Service:
         return self.endpoint(source).connect(
             target, tcp=tcp, udp=udp, listen=listen, timeout=timeout, interface=interface_of(source)
         )
+
+    def throughput(
+        self,
+        source: Place,
+        target: Place,
+        protocol: Literal["tcp", "udp"] = "tcp",
+        duration: float | str = 1.0,
+        parallel: int = 1,
+        *,
+        rate: float | str | None = None,
+        port: int = 0,
+    ) -> Throughput:
+        """`Endpoint.throughput` from a source named like the target, in payload bit/s."""
+        return self.endpoint(source).throughput(
+            target, protocol, duration, parallel, rate=rate, port=port, interface=interface_of(source)
+        )
+
+    def path_mtu(self, source: Place, target: Place) -> int:
+        """`Endpoint.path_mtu` from a source named like the target, in bytes."""
+        return self.endpoint(source).path_mtu(target, interface=interface_of(source))
 
     def trace(
         self,
@@ -365,14 +386,6 @@ class Service:
 
     def _of_kind(self, kind: str) -> list[EndpointPlan]:
         return [endpoint for endpoint in self.plan.endpoints if endpoint.kind == kind]
-
-
-def interface_of(place: Place) -> str | None:
-    """The connection point that a text like "fw:input" names besides the endpoint."""
-    if not isinstance(place, str):
-        return None
-    _endpoint, colon, point = place.partition(":")
-    return point if colon else None
 
 
 def _pick(kind: str, wanted: str, existing: dict[str, _Handle]) -> _Handle:

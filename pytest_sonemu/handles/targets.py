@@ -60,6 +60,14 @@ class Way:
     gateway: Address | None
 
 
+def interface_of(place: Place) -> str | None:
+    """The connection point that a text like "fw:input" names besides the endpoint."""
+    if not isinstance(place, str):
+        return None
+    _endpoint, colon, point = place.partition(":")
+    return point if colon else None
+
+
 def find_spot(plan: DeploymentPlan, place: Place) -> Spot:
     """The endpoint, and the interface if one is named. Raises NotFoundError, nearest first."""
     if isinstance(place, Address):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pytest_sonemu.descriptors.model import NetworkService
-from pytest_sonemu.errors import ProbeError
+from pytest_sonemu.errors import NotFoundError, ProbeError
 from pytest_sonemu.handles.service import Service
 from pytest_sonemu.handles.testbed import TestBed
 
@@ -98,3 +98,13 @@ def test_what_cannot_be_measured(service: Service) -> None:
     service.link("line").down(carrier=False)
     with pytest.raises(ProbeError, match="no echo of 68 bytes"):
         service.sap("a").path_mtu("b")
+
+
+def test_a_service_measures_from_any_source(service: Service) -> None:
+    assert service.path_mtu("a", "b") == 1500
+    with service.link("line").impair(rate="50Mbit"):
+        found = service.throughput("a", service.sap("b"), "udp", "200ms", rate="2Mbit")
+    assert (found.source, found.protocol) == ("a", "udp")
+    assert found.rate == pytest.approx(2e6, rel=0.2)
+    with pytest.raises(NotFoundError, match="nowhere"):
+        service.path_mtu("nowhere", "b")
