@@ -43,3 +43,10 @@ def bits_per_second(value: float | str, name: str = "rate") -> int:
         return units.bits_per_second(value)
     except ValueError as error:
         raise ProbeError(f"{name}: {error}") from None
+
+
+def port_number(value: object, name: str = "port") -> int:
+    """A port: an int from 1 to 65535; a text, as of a settings file, is none."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 65536:
+        raise ProbeError(f"{name}: {value!r} is not a port; it is a number from 1 to 65535, as in {name}=80")
+    return value

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Literal
 
 from pytest_sonemu.errors import ProbeError
-from pytest_sonemu.handles.arguments import seconds
+from pytest_sonemu.handles.arguments import port_number, seconds
 from pytest_sonemu.handles.bpf import Wanted
 from pytest_sonemu.handles.factory import SocketFactory
 from pytest_sonemu.handles.frames import TCP, UDP, Frame
@@ -74,10 +74,7 @@ def _protocol(tcp: int | None, udp: int | None) -> tuple[Protocol, int]:
     if (tcp is None) == (udp is None):
         raise ProbeError("connect needs one port: tcp=80 or udp=53")
     protocol: Protocol = "tcp" if tcp is not None else "udp"
-    port = tcp if tcp is not None else udp
-    if not isinstance(port, int) or not 0 < port < 65536:
-        raise ProbeError(f"{protocol}={port!r} is not a port; it is a number from 1 to 65535")
-    return protocol, port
+    return protocol, port_number(tcp if tcp is not None else udp, protocol)
 
 
 class _Probe:

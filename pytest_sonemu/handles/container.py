@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_sonemu.emulation.protocol import ContainerState
 from pytest_sonemu.errors import EmulationError
+from pytest_sonemu.handles.arguments import port_number
 from pytest_sonemu.handles.endpoint import Endpoint
 from pytest_sonemu.handles.journal import Journal
 from pytest_sonemu.planning.plan import ContainerPlan
@@ -44,7 +45,11 @@ class ContainerEndpoint(Endpoint):
         return self._core.bed.client.run_dir / "instances" / self._core.plan.instance / self.id / "share"
 
     def url(self, port: int, path: str = "/", scheme: str = "http") -> str:
-        """Its address as a URL for `http` and `session()`, whose names resolve: `"http://web:8080/"`."""
+        """Its address as a URL for `http` and `session()`, whose names resolve: `"http://web:8080/"`.
+
+        Raises ProbeError for a port that cannot be.
+        """
+        port_number(port)
         default = {"http": 80, "https": 443}.get(scheme)
         return f"{scheme}://{self.id}{'' if port == default else f':{port}'}/{path.removeprefix('/')}"
 

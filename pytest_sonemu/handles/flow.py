@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pytest_sonemu.errors import ProbeError
-from pytest_sonemu.handles.arguments import seconds, size_bytes
+from pytest_sonemu.handles.arguments import port_number, seconds, size_bytes
 from pytest_sonemu.handles.flow_http import RequestGenerator
 from pytest_sonemu.handles.flow_packets import HEADER, PacketGenerator, RecordGenerator
 from pytest_sonemu.handles.flow_results import FlowStats, Gap
@@ -229,12 +229,7 @@ def _subject(
         raise ProbeError("a flow needs one of udp=5000, tcp=5000 and http=True (or a path, or a port)")
     if by_http:
         path = http if isinstance(http, str) else "/"
-        port = http if isinstance(http, int) and http is not True else tcp or 80
-        return "http", _port(port), path if path.startswith("/") else f"/{path}"
-    return ("udp", _port(udp), "") if udp is not None else ("tcp", _port(tcp), "")
-
-
-def _port(port: object) -> int:
-    if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
-        raise ProbeError(f"{port!r} is not a port; it is a number from 1 to 65535")
-    return port
+        named = isinstance(http, int) and http is not True
+        port = port_number(http, "http") if named else port_number(80 if tcp is None else tcp, "tcp")
+        return "http", port, path if path.startswith("/") else f"/{path}"
+    return ("udp", port_number(udp, "udp"), "") if udp is not None else ("tcp", port_number(tcp, "tcp"), "")

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Literal
 
 from pytest_sonemu.errors import BedGoneError, NotFoundError, ProbeError
-from pytest_sonemu.handles.arguments import seconds
+from pytest_sonemu.handles.arguments import port_number, seconds
 from pytest_sonemu.handles.core import InstanceCore
 from pytest_sonemu.handles.results import CommandResult, Interface, OuterAddress
 from pytest_sonemu.handles.targets import find_spot, find_target
@@ -123,8 +123,14 @@ class Namespaced:
         """Make a port reachable from this machine itself: `http://{vnf.forward(80)}/` in a browser.
 
         It stands on 127.0.0.1, as `outer` or any free port, until the view ends; one that the package
-        publishes stays. Raises EmulationError where `outer` is taken.
+        publishes stays. Raises EmulationError where `outer` is taken, ProbeError for a port or protocol
+        that cannot be.
         """
+        port_number(port)
+        if outer is not None:
+            port_number(outer, "outer")
+        if protocol not in ("tcp", "udp"):
+            raise ProbeError(f"protocol: {protocol!r} cannot be forwarded; write 'tcp' or 'udp'")
         client, instance = self._core.bed.client, self._core.plan.instance
         before = set(self.published.values())
         made = client.forward(instance, self.id, port, protocol, outer)

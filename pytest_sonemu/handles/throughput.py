@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pytest_sonemu.errors import ProbeError
-from pytest_sonemu.handles.arguments import bits_per_second, seconds
+from pytest_sonemu.handles.arguments import bits_per_second, port_number, seconds
 from pytest_sonemu.handles.results import milliseconds, one_line
 from pytest_sonemu.handles.targets import Place, Spot, Target, find_spot, find_target, source_address
 
@@ -87,6 +87,8 @@ def throughput(
     lasting = seconds(duration, "duration")
     if not 0 < lasting <= 600:
         raise ProbeError(f"throughput takes up to 600 s, not {duration!r}")
+    if port != 0 or isinstance(port, bool):
+        port_number(port)
     if port and parallel > 1:
         raise ProbeError("throughput takes one stream where you name the port")
     start = find_spot(plan, source)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_sonemu.errors import NotFoundError, ProbeError
-from pytest_sonemu.handles.arguments import seconds
+from pytest_sonemu.handles.arguments import port_number, seconds
 from pytest_sonemu.handles.capture import Capture, Post, resolver
 from pytest_sonemu.handles.conversation import Conversation, Subject
 from pytest_sonemu.handles.sightings import stations
@@ -120,19 +120,23 @@ def _subject(
     if icmp:
         return Subject("icmp")
     if udp is not None:
-        return Subject("udp", _port(udp))
+        return Subject("udp", port_number(udp, "udp"))
     if not by_http:
-        return Subject("tcp", _port(tcp))
+        return Subject("tcp", port_number(tcp, "tcp"))
     text = "/" if http is True else str(http)
     url = urlsplit(text)
     if url.scheme not in ("", "http"):
         raise ProbeError(f"a trace recognises its token in plain HTTP only, not in {url.scheme}")
     host = url.netloc or end.text.partition(":")[0]
-    port = tcp if tcp is not None else url.port or 80
+    try:
+        named = 80 if url.port is None else url.port
+    except ValueError as error:
+        raise ProbeError(f"http: {text!r} cannot be read as a URL: {error}") from None
+    port = port_number(named, "http") if tcp is None else port_number(tcp, "tcp")
     path = url._replace(scheme="", netloc="").geturl() or "/"
     if url.hostname and not _is(plan, url.hostname, end):
         path = text  # to a proxy, which is told the whole URL
-    return Subject("http", _port(port), path, host)
+    return Subject("http", port, path, host)
 
 
 def _is(plan: DeploymentPlan, host: str, end: Target) -> bool:
@@ -143,9 +147,3 @@ def _is(plan: DeploymentPlan, host: str, end: Target) -> bool:
     except NotFoundError:
         return False
     return end.address in addresses
-
-
-def _port(port: int | None) -> int:
-    if not isinstance(port, int) or not 0 < port < 65536:
-        raise ProbeError(f"{port!r} is not a port; it is a number from 1 to 65535")
-    return port

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from pytest_sonemu.handles.arguments import seconds
+from pytest_sonemu.handles.arguments import port_number, seconds
 from pytest_sonemu.handles.container import ContainerEndpoint
 from pytest_sonemu.handles.logs import LogLine, container_lines, entry_lines
 from pytest_sonemu.handles.waiting import Condition, Readiness, State, wait_until
@@ -51,7 +51,7 @@ class Waits(ContainerEndpoint):
 
     def wait_for_port(self, port: int, *, udp: bool = False, timeout: float | str = 30.0) -> None:
         """Return when the VNF listens on a port. Raises NotReadyError with what was seen instead."""
-        self._wait((f"{'udp' if udp else 'tcp'}:{port}",), seconds(timeout))
+        self._wait((f"{'udp' if udp else 'tcp'}:{port_number(port)}",), seconds(timeout))
 
     def wait_for_file(self, path: str, *, timeout: float | str = 30.0) -> None:
         """Return when there is a file or folder, seen from outside. Raises NotReadyError."""

@@ -157,3 +157,36 @@ def test_sizes_are_numbers_and_texts(service: Service) -> None:
         service.ping("user", "app", size="5 apples")
     with pytest.raises(ProbeError, match="size: '5 apples' is not a size"):
         service.flow("user", "app", udp=5000, size="5 apples")
+
+
+# -- ports ----------------------------------------------------------------------------------------
+
+PORTS: dict[str, Callable[[Service, Any], object]] = {
+    "forward port": lambda s, p: _app(s).forward(p),
+    "forward outer": lambda s, p: _app(s).forward(80, outer=p),
+    "url port": lambda s, p: _app(s).url(p),
+    "connect tcp": lambda s, p: s.connect("user", "app", tcp=p),
+    "connect udp": lambda s, p: s.connect("user", "app", udp=p),
+    "flow tcp": lambda s, p: s.flow("user", "app", tcp=p),
+    "flow udp": lambda s, p: s.flow("user", "app", udp=p),
+    "flow over http tcp": lambda s, p: s.flow("user", "app", http=True, tcp=p),
+    "trace tcp": lambda s, p: s.trace("user", "app", tcp=p),
+    "trace udp": lambda s, p: s.trace("user", "app", udp=p),
+    "trace of http tcp": lambda s, p: s.trace("user", "app", http=True, tcp=p),
+    "throughput port": lambda s, p: _sap(s).throughput("app", port=p),
+    "wait_for_port port": lambda s, p: _app(s).wait_for_port(p),
+}
+
+
+@pytest.mark.parametrize("which", PORTS)
+def test_ports_are_numbers_from_1_to_65535(service: Service, which: str) -> None:
+    name = which.rsplit(maxsplit=1)[-1]
+    for port in (99999, -1, "80", True, *([0] if not which.startswith("throughput") else [])):
+        with pytest.raises(ProbeError, match=rf"^{name}: {port!r} is not a port; it is a number from 1 to"):
+            PORTS[which](service, port)
+
+
+def test_what_is_no_port_is_not_forwarded(app: Vnf) -> None:
+    with pytest.raises(ProbeError, match="protocol: 'sctp' cannot be forwarded; write 'tcp' or 'udp'"):
+        app.forward(80, protocol="sctp")  # type: ignore[arg-type]
+    assert app.published == {}
