@@ -49,13 +49,18 @@ class Waits(ContainerEndpoint):
         wait_until(look, seconds(timeout), f"{self.id}: a log line with '{shown}'", hint, (0.02, 0.05, 0.1))
         return found[0]
 
-    def wait_for_port(self, port: int, *, udp: bool = False, timeout: float | str = 30.0) -> None:
-        """Return when the VNF listens on a port. Raises NotReadyError with what was seen instead."""
-        self._wait((f"{'udp' if udp else 'tcp'}:{port_number(port)}",), seconds(timeout))
+    def wait_for_port(
+        self, port: int, *, udp: bool = False, timeout: float | str = 30.0, hint: str = ""
+    ) -> None:
+        """Return when the VNF listens on a port.
 
-    def wait_for_file(self, path: str, *, timeout: float | str = 30.0) -> None:
-        """Return when there is a file or folder, seen from outside. Raises NotReadyError."""
-        self._wait((f"file:{path}",), seconds(timeout))
+        Raises NotReadyError with what was seen instead, and `hint`.
+        """
+        self._wait((f"{'udp' if udp else 'tcp'}:{port_number(port)}",), seconds(timeout), hint)
+
+    def wait_for_file(self, path: str, *, timeout: float | str = 30.0, hint: str = "") -> None:
+        """Return when there is a file or folder, seen from outside. Raises NotReadyError, with `hint`."""
+        self._wait((f"file:{path}",), seconds(timeout), hint)
 
     def wait_until(
         self,

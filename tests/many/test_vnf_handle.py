@@ -199,6 +199,10 @@ def test_wait_for_file_and_put_together(fw: Vnf) -> None:
     fw.exec(["rm", "/tmp/there"], check=True)
     with pytest.raises(NotReadyError, match=r"(?s)file /tmp/there or tcp port 9.*not there.*look again"):
         fw.wait_until(any_of("file:/tmp/there", 9), timeout=0.3, hint="look again")
+    with pytest.raises(NotReadyError, match=r"(?s)tcp port 9.*nobody serves"):
+        fw.wait_for_port(9, timeout=0.1, hint="nobody serves")
+    with pytest.raises(NotReadyError, match=r"(?s)file /never.*nobody writes"):
+        fw.wait_for_file("/never", timeout=0.1, hint="nobody writes")
     with pytest.raises(NotReadyError, match="file /etc/passwd and file /never"):
         fw.wait_until(all_of("file:/etc/passwd", "file:/never"), timeout=0.3)
 
