@@ -35,6 +35,16 @@ class PopLinkHandle:
         return self._link.name
 
     @property
+    def path(self) -> tuple[str, str]:
+        """Its two PoPs, in the topology's order: `("pop1", "pop2")`."""
+        return self._link.a, self._link.b
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The connection points whose virtual links are planned over it now, as "instance/fw:input"."""
+        return tuple(f"{instance}/{end}" for instance, link in self._crossing() for end in link.ends)
+
+    @property
     def virtual_links(self) -> tuple[str, ...]:
         """What is planned over it now, as "instance/link"."""
         return tuple(

@@ -128,6 +128,16 @@ def test_a_pop_link_parts_a_lan_and_breaks_an_e_line(bed: TestBed, service: Serv
     assert lost(service, "x", "z") == lost(service, "near", "far") == 0
 
 
+def test_a_pop_link_says_where_it_is_and_whom_it_joins(bed: TestBed, service: Service) -> None:
+    link = bed.link("pop2", "pop1")
+    assert link.path == ("pop1", "pop2")
+    crossing = [service.link(each.partition("/")[2]) for each in link.virtual_links]
+    assert {"lan", "across"} <= {each.id for each in crossing}
+    assert link.endpoints == tuple(
+        f"{service.plan.instance}/{end}" for each in crossing for end in each.endpoints
+    )
+
+
 def test_a_pop_link_s_capture_is_its_virtual_links(bed: TestBed, service: Service) -> None:
     service.ping("x", "z")
     service.ping("near", "far")
