@@ -184,6 +184,14 @@ class Namespaced:
         """
         return self.run(command, timeout=timeout)
 
+    def spawn_tool(self, command: str | Sequence[str]) -> BackgroundProcess:
+        """As `tool`, and go on: `service.vnf("web").spawn_tool("tcpdump -l -n")` ends with the view.
+
+        Its output is live. There is no shell; a text is split into words. Rights are as for `run`. Raises
+        ProbeError if this machine has no such program.
+        """
+        return self._spawn_program(command)
+
     def create_connection(
         self, address: tuple[str, int], timeout: float | str | None = 10.0
     ) -> sockets.socket:

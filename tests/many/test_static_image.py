@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from pytest_sonemu import NetworkFunction, NetworkService, TestBed
+from pytest_sonemu.errors import ProbeError
 from pytest_sonemu.handles.service import Service
 from pytest_sonemu.handles.vnf import Vnf
 from pytest_sonemu.planning.plan import Address
@@ -256,6 +257,19 @@ def test_commands_output_and_files(service: Service, server: Vnf, tmp_path: Path
     assert usage.processes == 2
     assert usage.memory > 0
     assert server.limits.memory == 64 * 1024 * 1024
+
+
+def test_a_program_of_the_machine_goes_on_in_a_vnf_s_network(server: Vnf) -> None:
+    script = (
+        "import os, time; print(*sorted(os.listdir('/proc/self/net/dev_snmp6')), flush=True); time.sleep(60)"
+    )
+    process = server.spawn_tool(["python3", "-c", script])
+    assert "data" in process.wait_for("data", timeout=10).split()
+    assert process.exit_status is None
+    process.stop()
+    assert not process.running
+    with pytest.raises(ProbeError, match="this machine has no program 'no-such-tool'"):
+        server.spawn_tool("no-such-tool -x")
 
 
 @pytest.mark.parametrize("change", ["restart", "stop", "kill", "pause"])
