@@ -19,7 +19,7 @@ from pytest_sonemu.handles.results import (
     PingResult,
     one_line,
 )
-from pytest_sonemu.handles.targets import Place
+from pytest_sonemu.handles.targets import Family, Place
 
 if TYPE_CHECKING:
     import requests
@@ -51,13 +51,15 @@ class Endpoint(Namespaced):
         df: bool = False,
         timeout: float | str = 1.0,
         interface: str | None = None,
+        version: Family | None = None,
     ) -> PingResult:
         """Send `count` echo requests of `size` bytes, one every `interval` seconds.
 
         `target` is an endpoint ("server"), a connection point ("server:data"), a handle or an address.
         With `df` they must not be cut on their way.
         `interface` is the connection point they are sent from; None leaves it to the routes. `timeout` in
-        seconds is how long the last reply is waited for. Raises NotFoundError for an unknown target,
+        seconds is how long the last reply is waited for. `version` 4 or 6 takes the target's address of that
+        IP version; None takes IPv4 where there is any. Raises NotFoundError for an unknown target,
         ProbeError for a target without one address, and for a count or size that cannot be.
         """
         from pytest_sonemu.handles.ping import ping
@@ -72,6 +74,7 @@ class Endpoint(Namespaced):
             size=size,
             df=df,
             timeout=timeout,
+            family=version,
         )
         self._core.bed.journal.note("probe", repr(result), self.id, failed=not result.received)
         return result
@@ -85,13 +88,14 @@ class Endpoint(Namespaced):
         listen: bool = False,
         timeout: float | str = 1.0,
         interface: str | None = None,
+        version: Family | None = None,
     ) -> ConnectResult:
         """Try one TCP connection or UDP datagram, watched at every outer end on its way.
 
         `outcome` says what became of it ("open", "refused", "rejected", "dropped", …), `path` how far
         the way carries. With `listen` a listener of ours stands at the target for the time of the
-        probe: for rules, not for servers. After `timeout` seconds what has not come does not come. Raises
-        NotFoundError for an unknown target, ProbeError if the probe cannot be made.
+        probe: for rules, not for servers. After `timeout` seconds what has not come does not come. `version`
+        as for `ping`. Raises NotFoundError for an unknown target, ProbeError if the probe cannot be made.
         """
         from pytest_sonemu.handles.connect import connect
 
@@ -106,6 +110,7 @@ class Endpoint(Namespaced):
             udp=udp,
             listen=listen,
             timeout=timeout,
+            family=version,
         )
         if result.outcome in _SILENT and (absent := bed.not_running(self._core.plan.instance)):
             result = replace(result, reason=f"{absent}; {result.reason}")

@@ -12,7 +12,7 @@ from pytest_sonemu.errors import BedGoneError, NotFoundError, ProbeError
 from pytest_sonemu.handles.arguments import port_number, seconds
 from pytest_sonemu.handles.core import InstanceCore
 from pytest_sonemu.handles.results import CommandResult, Interface, OuterAddress
-from pytest_sonemu.handles.targets import find_spot, find_target
+from pytest_sonemu.handles.targets import Family, find_spot, find_target
 from pytest_sonemu.handles.undo import UndoStack
 from pytest_sonemu.planning.plan import EndpointPlan, InterfacePlan
 
@@ -60,13 +60,16 @@ class Namespaced:
         """The PoP it stands in."""
         return self._plan.pop
 
-    def ip(self, connection_point: str | None = None) -> IPv4Address | IPv6Address:
+    def ip(
+        self, connection_point: str | None = None, *, version: Family | None = None
+    ) -> IPv4Address | IPv6Address:
         """The address of a connection point, or, where it has just one address, of the endpoint.
 
-        Raises NotFoundError for an unknown point, ProbeError where that is none or several.
+        `version` is 4 or 6; None takes IPv4 where there is any. Raises NotFoundError for an unknown point,
+        ProbeError where that is none or several.
         """
         place = self.id if connection_point is None else f"{self.id}:{connection_point}"
-        return find_target(self._core.plan, place).address
+        return find_target(self._core.plan, place, family=version).address
 
     def mac(self, connection_point: str | None = None) -> str:
         """The MAC address of a connection point, or of the only one."""

@@ -14,7 +14,7 @@ from pytest_sonemu.handles.endpoint import Endpoint
 from pytest_sonemu.handles.link import Link
 from pytest_sonemu.handles.results import ConnectResult, PingResult
 from pytest_sonemu.handles.sap import Host, Sap
-from pytest_sonemu.handles.targets import Place, find_spot, interface_of
+from pytest_sonemu.handles.targets import Family, Place, find_spot, interface_of
 from pytest_sonemu.handles.undo import UndoFailure, UndoStack
 from pytest_sonemu.handles.vnf import Vnf, VnfOfUnits
 from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan
@@ -133,16 +133,12 @@ class Service:
         size: int | str = 56,
         df: bool = False,
         timeout: float | str = 1.0,
+        version: Family | None = None,
     ) -> PingResult:
         """`Endpoint.ping` from a source named like the target; `"fw:input"` fixes the source's address."""
+        at = interface_of(source)
         return self.endpoint(source).ping(
-            target,
-            count,
-            interval=interval,
-            size=size,
-            df=df,
-            timeout=timeout,
-            interface=interface_of(source),
+            target, count, interval=interval, size=size, df=df, timeout=timeout, interface=at, version=version
         )
 
     def connect(
@@ -154,10 +150,12 @@ class Service:
         udp: int | None = None,
         listen: bool = False,
         timeout: float | str = 1.0,
+        version: Family | None = None,
     ) -> ConnectResult:
         """`Endpoint.connect` from a source named like the target; `"fw:input"` fixes the source's address."""
+        at = interface_of(source)
         return self.endpoint(source).connect(
-            target, tcp=tcp, udp=udp, listen=listen, timeout=timeout, interface=interface_of(source)
+            target, tcp=tcp, udp=udp, listen=listen, timeout=timeout, interface=at, version=version
         )
 
     def throughput(
@@ -192,6 +190,7 @@ class Service:
         count: int = 1,
         listen: bool = True,
         timeout: float | str = 1.0,
+        version: Family | None = None,
     ) -> Trace:
         """Hold a real conversation and say which connection points it crossed, in order, each way.
 
@@ -202,7 +201,8 @@ class Service:
         that ended it and began another (`terminated_at`). `tcp` and `udp` are ports; `http` is True, a
         path or a URL (with `tcp` as its port), of another host than the target's if that is a proxy.
         Where nobody listens at the target, a listener of ours answers, unless `listen` is False.
-        With a `count`, so many conversations are held, and `ways` says how many took which way.
+        With a `count`, so many conversations are held, and `ways` says how many took which way. `version`
+        4 or 6 takes the target's address of that IP version; None takes IPv4 where there is any.
 
         Raises NotFoundError for an unknown source or target, ProbeError if it cannot be tried.
         """
@@ -220,6 +220,7 @@ class Service:
             count=count,
             listen=listen,
             timeout=timeout,
+            family=version,
         )
 
     def flow(

@@ -107,8 +107,12 @@ def find_target(
     in. Where that does not leave one, raises ProbeError listing them. `family` None takes IPv4 where
     there is any.
     """
+    if family not in (None, 4, 6):
+        raise ProbeError(f"version={family!r}: IP has the versions 4 and 6")
     address = place if isinstance(place, Address) else _as_address(place)
     if address is not None:
+        if family not in (None, address.version):
+            raise ProbeError(f"{address} is no IPv{family} address; name the endpoint, or give no version")
         return Target(str(address), address, _owner(plan, address))
     units = plan.units(place) if isinstance(place, str) and plan.endpoint(place) is None else ()
     if units and source is not None:
@@ -214,6 +218,8 @@ def _no_address(spot: Spot, family: Family | None) -> str:
         why = "; it is transparent: its data interfaces have none, name the endpoint behind it"
     elif not spot.endpoint.interfaces:
         why = "; it has no interface"
+    elif family == 6:
+        why = "; links have IPv6 where it is asked for, by the option ipv6=True"
     return f"{spot} has no {f'IPv{family} ' if family else ''}address{why}"
 
 

@@ -13,8 +13,10 @@ import pytest
 
 from pytest_sonemu.descriptors.model import ConnectionPoint, NetworkFunction, NetworkService
 from pytest_sonemu.emulation.image_choice import BASE_IMAGE
+from pytest_sonemu.errors import ProbeError
 from pytest_sonemu.handles.endpoint import Endpoint
 from pytest_sonemu.handles.service import Service
+from pytest_sonemu.handles.targets import Family
 from pytest_sonemu.handles.testbed import TestBed
 from pytest_sonemu.planning.dual_stack import bed_prefix
 from pytest_sonemu.topology.model import PoP, PopLink, Topology
@@ -87,6 +89,49 @@ def test_names_have_both_families_inside_a_vnf(dual: Service) -> None:
     assert {str(ipv6_of(dual, "v2", "input")), str(dual.vnf("v2").ip("input"))} <= set(shown.split())
     text = dual.vnf("v1").exec("ping -6 -c 1 -W 2 output", check=True).stdout
     assert str(ipv6_of(dual, "output", "output")) in text
+
+
+DROP_80_BY_IPV4 = (
+    "nft add table ip half && nft add chain ip half c '{ type filter hook forward priority 0; }'"
+    " && nft add rule ip half c tcp dport 80 drop && nft add rule ip half c icmp type echo-request drop"
+)
+
+
+@pytest.fixture
+def half_open(dual: Service) -> Iterator[Service]:
+    """v1 drops TCP to port 80, and echo requests, in its table of IPv4; what came by IPv6 it lets pass."""
+    dual.vnf("v1").exec(DROP_80_BY_IPV4, check=True)
+    yield dual
+    dual.vnf("v1").exec("nft delete table ip half", check=True)
+
+
+def test_an_address_of_each_ip_version(dual: Service, single: Service) -> None:
+    v1 = dual.vnf("v1")
+    assert v1.ip("input", version=6) == ipv6_of(dual, "v1", "input")
+    assert v1.ip("input") == v1.ip("input", version=4)
+    assert v1.ip("input", version=4).version == 4
+    with pytest.raises(ProbeError, match=r"v1:input has no IPv6 address; .*ipv6=True"):
+        single.vnf("v1").ip("input", version=6)
+    with pytest.raises(ProbeError, match="version=5: IP has the versions 4 and 6"):
+        v1.ip("input", version=5)  # type: ignore[arg-type]
+    with pytest.raises(ProbeError, match="is no IPv6 address"):
+        dual.ping("input", v1.ip("input"), version=6)
+
+
+def test_probes_by_ip_version_see_a_firewall_of_one(half_open: Service) -> None:
+    timeout = 0.3
+    cases: tuple[tuple[Family | None, str, str | None], ...]
+    cases = ((None, "dropped", "v1"), (4, "dropped", "v1"), (6, "open", None))
+    for version, outcome, lost_at in cases:
+        result = half_open.connect("input", "output", tcp=80, listen=True, timeout=timeout, version=version)
+        assert (result.outcome, result.lost_at) == (outcome, lost_at)
+        trace = half_open.trace("input", "output", tcp=80, timeout=timeout, version=version)
+        assert trace.lost_at == lost_at
+        echo = half_open.ping("input", "output", count=1, timeout=timeout, version=version)
+        assert echo.received == (outcome == "open")
+    sap, target = half_open.sap("input"), half_open.sap("output").ip(version=6)
+    assert sap.ping("output", count=1, version=6).address == target
+    assert sap.connect("output", tcp=80, listen=True, version=6).outcome == "open"
 
 
 def test_management_is_not_reached_through_a_forwarding_vnf(dual: Service) -> None:
