@@ -20,7 +20,7 @@ class Commands(ContainerEndpoint):
         *,
         check: bool = False,
         timeout: float | str | None = 60.0,
-        user: str = "",
+        user: str | int = "",
         env: Mapping[str, str] | None = None,
         stdin: str | bytes | None = None,
     ) -> CommandResult:
@@ -36,9 +36,9 @@ class Commands(ContainerEndpoint):
         def run() -> CommandResult:
             return exec_in_container(
                 self._core.bed.docker,
-                self.state.id,
+                self._awake().id,
                 command,
-                user=user,
+                user=str(user),
                 env=env,
                 stdin=stdin,
                 timeout=patience,
@@ -54,7 +54,7 @@ class Commands(ContainerEndpoint):
         self,
         command: str | Sequence[str],
         *,
-        user: str = "",
+        user: str | int = "",
         env: Mapping[str, str] | None = None,
         stdin: str | bytes | None = None,
     ) -> BackgroundProcess:
@@ -76,10 +76,10 @@ class Commands(ContainerEndpoint):
         with self._journal.noting("did", f"spawn `{shown}`", self.id):
             running = ExecInBackground.start(
                 self._core.bed.docker,
-                self.state.id,
+                self._awake().id,
                 argv,
                 send=send,
-                user=user,
+                user=str(user),
                 env=env,
                 stdin=stdin,
                 where=self.id,

@@ -24,6 +24,15 @@ class ContainerEndpoint(Endpoint):
         """What its container is doing now: phase, pid, how many lives it had, exit status."""
         return self._core.bed.client.describe_vnf(self._core.plan.instance, self.id)
 
+    def _awake(self, *, paused: bool = False) -> ContainerState:
+        """Its state, if it runs, or is `paused`. Raises EmulationError that says what to do."""
+        state = self.state
+        if state.phase == "paused" and not paused:
+            raise EmulationError(f"VNF '{self.id}' is paused; unpause() it first")
+        if state.phase == "exited":
+            raise EmulationError(f"VNF '{self.id}' does not run, it has exited; start() it first")
+        return state
+
     @property
     def container(self) -> Container:
         """The docker package's own object, for all that is not offered here."""

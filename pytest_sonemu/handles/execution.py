@@ -82,7 +82,7 @@ def exec_in_container(
 
 def says_why(output: str) -> bool:
     """Whether what came from an exec is the runtime's word on why it did not begin."""
-    return output.startswith("OCI runtime exec failed")
+    return output.startswith(("OCI runtime exec failed", "unable to find user"))
 
 
 def not_found(said: str) -> bool:

@@ -38,12 +38,12 @@ class Vnf(Life, Commands, Files):
 
     def stats(self) -> Usage:
         """What it has used since it was started: seconds of CPU, bytes of memory, processes, OOM kills."""
-        return Groups(self.state.pid).usage()
+        return Groups(self._awake(paused=True).pid).usage()
 
     @property
     def limits(self) -> Limits:
         """What it may use, as the kernel holds it: cores, bytes of memory, CPU ids."""
-        return Groups(self.state.pid).limits()
+        return Groups(self._awake(paused=True).pid).limits()
 
     def sysctl(self, name: str, value: str | int | None = None) -> str:
         """The value of a `net.*` key in the VNF's namespace; with `value` it is set first, until undone.

@@ -172,6 +172,23 @@ def test_wrong_paths_are_named(fw: Vnf) -> None:
         fw.read_text("/etc")
 
 
+def test_a_vnf_that_does_not_run_says_so(service: Service) -> None:
+    fw = service.vnf("fw")
+    assert fw.exec(["id", "-u"], user=65534).stdout == "65534\n"
+    with pytest.raises(ProbeError, match="unable to find user nobodyx"):
+        fw.exec("id", user="nobodyx")
+    fw.pause()
+    assert fw.stats().memory > 0
+    for ask in (fw.exec, fw.spawn):
+        with pytest.raises(EmulationError, match=r"VNF 'fw' is paused; unpause\(\) it first"):
+            ask("id")
+    fw.unpause()
+    fw.stop(grace=0)
+    for what in (lambda: fw.exec("id"), lambda: fw.spawn("id"), fw.stats, lambda: fw.limits):
+        with pytest.raises(EmulationError, match=r"VNF 'fw' does not run, it has exited; start\(\) it first"):
+            what()
+
+
 def test_files_of_a_stopped_vnf_can_be_read(service: Service) -> None:
     fw = service.vnf("fw")
     fw.stop()
