@@ -28,7 +28,9 @@ PUBLIC void core_run(struct core *core) {
         }
         pthread_mutex_lock(&core->big);
         int64_t now = clock_ns(CLOCK_MONOTONIC), wait = -1;
-        if (core->count)
+        if (core->out) /* a change has let frames go */
+            wait = 0;
+        else if (core->count)
             wait = core->agenda[0].time > now ? core->agenda[0].time - now : 0;
         bool rest = rests(core, now);
         pthread_mutex_unlock(&core->big);
