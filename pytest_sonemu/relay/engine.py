@@ -38,7 +38,7 @@ class Engine(Board[Shaper, Way]):
     @property
     def due(self) -> int | None:
         """When `step` has something to do even if no frame comes in: in ns of the monotonic clock."""
-        return self._agenda.due
+        return 0 if self._agenda.out else self._agenda.due  # a change has let frames go
 
     def step(self) -> None:
         """Take in what is there, do what is due, send what has crossed its way."""
