@@ -51,7 +51,12 @@ def in_a_row(lab: Lab, a: Site, b: Site) -> Iterator[Row]:
         got = [arrival.delay for arrival in train(a, b, 1500, 0.002)]
         good = abs(fmean(got) - 0.05) < 0.001 and abs(pstdev(got) - 0.005) < 0.2 * 0.005
         measured = f"mean {fmean(got) * MS:.2f} ms, deviation {pstdev(got) * MS:.2f} ms"
-        yield Row(f"jitter that reorders, normal, over {hops} links", "mean 50 ms, deviation 5.00 ms", measured, good)
+        yield Row(
+            f"jitter that reorders, normal, over {hops} links",
+            "mean 50 ms, deviation 5.00 ms",
+            measured,
+            good,
+        )
         lab.join(a, b, *(both(f"h{hop}", rate=RATE) for hop in range(hops)))
         bits = flood(lab, a, b, int(1.5 * RATE), 1400, 1.5)["sent_bytes"] * 8
         good = 0.9 * RATE <= bits <= 1.01 * RATE

@@ -64,4 +64,9 @@ def jitter(lab: Lab, a: Site, b: Site) -> Iterator[Row]:
         got = [arrival.delay for arrival in train(a, b, 1500, 0.002)]
         good = abs(fmean(got) - 0.05) < 0.001 and abs(pstdev(got) - expected) < 0.2 * expected
         measured = f"mean {fmean(got) * MS:.2f} ms, deviation {pstdev(got) * MS:.2f} ms"
-        yield Row(f"jitter that reorders, {distribution}", f"mean 50 ms, deviation {expected * MS:.2f} ms", measured, good)
+        yield Row(
+            f"jitter that reorders, {distribution}",
+            f"mean 50 ms, deviation {expected * MS:.2f} ms",
+            measured,
+            good,
+        )
