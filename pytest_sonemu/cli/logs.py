@@ -13,4 +13,5 @@ def logs(bed: str, vnf: str) -> None:
     from pytest_sonemu.cli.beds import attach, vnf_of
 
     with attach(bed) as attached:
-        click.echo(vnf_of(attached, vnf).logs, nl=False)
+        for line in vnf_of(attached, vnf).log_lines(since=0):
+            click.echo(line.text)

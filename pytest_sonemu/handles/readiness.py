@@ -38,7 +38,7 @@ class WaitableVnf:
         return self.handle.state
 
     def log_lines(self) -> list[str]:
-        return self.handle.logs.splitlines()
+        return [line.text for line in self.handle.log_lines(since=0)]
 
     def run(self, command: str | Sequence[str], timeout: float) -> CommandResult:
         # Not the handle's exec: a health command is no change by the test, nor a step of its story.

@@ -16,14 +16,19 @@ class Waits(ContainerEndpoint):
 
     @property
     def logs(self) -> str:
-        """All that its own command, and its entry script, have written so far."""
+        """What its own command, and its entry script, have written since the test began; see `log_lines`."""
         return "".join(f"{line.text}\n" for line in self.log_lines())
 
-    def log_lines(self, since: float = 0.0) -> list[LogLine]:
-        """The lines it has written since a time (seconds since the epoch), each with its own."""
-        own = container_lines(self._core.bed.docker, self.state.id, since)
+    def log_lines(self, since: float | None = None) -> list[LogLine]:
+        """The lines it has written, each with its time.
+
+        Those since the test began (in library use: since the start of the service); `since=0` takes all,
+        any other value is a time in seconds since the epoch.
+        """
+        start = self._undo.began if since is None else since
+        own = container_lines(self._core.bed.docker, self.state.id, start)
         folder = self._core.bed.client.run_dir / "instances" / self._core.plan.instance / self.id
-        script = entry_lines(folder / "entry.log", since)
+        script = entry_lines(folder / "entry.log", start)
         return sorted([*own, *script], key=lambda line: line.time) if script else own
 
     def wait_for_log(

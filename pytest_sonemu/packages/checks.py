@@ -58,7 +58,7 @@ def _fate(state: ContainerState) -> str:
 
 
 def _last_lines(service: Service, unit: str) -> str:
-    lines = service.vnf(unit).logs.splitlines()[-5:]
+    lines = [line.text for line in service.vnf(unit).log_lines(since=0)][-5:]
     return "\n".join(f"    {line}" for line in lines) or "    it has written nothing"
 
 

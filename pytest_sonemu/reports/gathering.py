@@ -57,7 +57,7 @@ def gather(bed: BedCore, instances: Iterable[InstanceCore], since: float) -> Gat
 
 def _gather_log(vnf: Vnf, since: float, found: Gathered) -> None:
     try:
-        lines = vnf.log_lines()
+        lines = vnf.log_lines(since=0)
     except SonemuError as error:
         found.entries.append(Entry(since, "note", vnf.id, f"its log cannot be read: {error}"))
         return

@@ -202,11 +202,14 @@ def test_wait_for_log_counts_from_the_begin_of_the_view(service: Service, app: V
     with pytest.raises(NotReadyError, match="`since=0` takes them all"):
         app.wait_for_log("serving", timeout=0.2)
     assert app.wait_for_log("serving", since=0) == "serving"
+    assert "serving" not in app.logs
+    assert "serving" in [line.text for line in app.log_lines(since=0)]
     began = time.time()
     serve_once(service)
     line = app.wait_for_log(re.compile(r"^client \d+$"))
     (entry,) = [each for each in app.log_lines(began) if each.text == line]
     assert began <= entry.time <= time.time()
+    assert line in app.logs.splitlines()
 
 
 def test_wait_for_file_and_put_together(fw: Vnf) -> None:
