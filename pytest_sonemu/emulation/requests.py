@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from pytest_sonemu import errors
 from pytest_sonemu.emulation import between, inside, namespaces, processes, protocol, readings, survey
@@ -16,18 +16,23 @@ from pytest_sonemu.emulation.failures import failure
 from pytest_sonemu.emulation.spawning import Caller
 from pytest_sonemu.relay.socket_filter import Instruction, attach
 
-if TYPE_CHECKING:
-    from pytest_sonemu.emulation.keeper import Keeper
-
 _TCP_REPAIR = 19
 _NOTHING: list[Instruction] = [(0x06, 0, 0, 0)]
+
+
+class Lease(Protocol):
+    """How long the bed lives: the keeper's own part in a client's requests."""
+
+    def booted(self) -> protocol.Booted: ...
+    def keep(self, seconds: float) -> None: ...
+    def stop(self) -> None: ...
 
 
 class Requests:
     """`caller` is what the other end of the connection runs as."""
 
-    def __init__(self, keeper: Keeper, bed: Bed, channel: Channel, caller: Caller) -> None:
-        self.keeper, self.bed, self.channel, self.caller = keeper, bed, channel, caller
+    def __init__(self, lease: Lease, bed: Bed, channel: Channel, caller: Caller) -> None:
+        self.lease, self.bed, self.channel, self.caller = lease, bed, channel, caller
 
     def answer(self, request: protocol.Request, descriptors: Sequence[int]) -> None:
         """Carry out a request and send its reply, or the failure."""
@@ -47,7 +52,7 @@ class Requests:
             for descriptor in handed_out:
                 os.close(descriptor)
         if isinstance(request, protocol.End):
-            self.keeper.stop()
+            self.lease.stop()
 
     def _carry_out(  # noqa: C901 - one case a request
         self, request: protocol.Request, descriptors: Sequence[int], handed_out: list[int]
@@ -55,7 +60,7 @@ class Requests:
         bed = self.bed
         match request:
             case protocol.Attach():
-                return self.keeper.booted()
+                return self.lease.booted()
             case protocol.Apply(plan, generation):
                 return bed.apply(plan, generation, lambda text: self.channel.send(protocol.Progress(text)))
             case protocol.Amend(plan, generation):
@@ -129,7 +134,7 @@ class Requests:
             case protocol.Describe():
                 return bed.state()
             case protocol.Keep(seconds):
-                self.keeper.keep(seconds)
+                self.lease.keep(seconds)
             case protocol.End():
                 bed.end()
             case protocol.Boot():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from waitress.buffers import OverflowableBuffer  # type: ignore[import-untyped]
 from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
@@ -21,8 +21,13 @@ FORM_ROOM = 64 * 1024
 # Read on and thrown away so that a client that is still sending gets to read the answer.
 DRAINED = 4 * 1024**3
 
-if TYPE_CHECKING:
-    from pytest_sonemu.gatekeeper.server import Listener
+
+class Closing(Protocol):
+    """The server of a connection: whether it is about to end, and how its loop is woken."""
+
+    closing: bool
+
+    def pull_trigger(self) -> None: ...
 
 
 class Nowhere(OverflowableBuffer):  # type: ignore[misc]
@@ -109,7 +114,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
 
     parser_class = Parser
     error_task_class = Refusal
-    server: Listener
+    server: Closing
 
     def service(self) -> None:
         super().service()

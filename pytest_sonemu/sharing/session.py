@@ -15,10 +15,11 @@ from pytest_sonemu.errors import CapabilityError, SettingsError, SonemuError, Un
 from pytest_sonemu.handles.own_files import OwnFiles
 from pytest_sonemu.sharing import reporting
 from pytest_sonemu.sharing.beside import package_layer
-from pytest_sonemu.sharing.contracts import BedLike, Outside, ServiceLike
+from pytest_sonemu.sharing.contracts import BedLike, ServiceLike
 from pytest_sonemu.sharing.demand import Demand, Demands
 from pytest_sonemu.sharing.locks import exclusive_lock_path, locked
 from pytest_sonemu.sharing.marks import FIXTURES, fixture_layers, mark_layers, parameter_layers
+from pytest_sonemu.sharing.outside import Outside
 from pytest_sonemu.sharing.pool import Held, Pool, SameCauseError, is_lack
 from pytest_sonemu.sharing.requests import Ask, frozen
 from pytest_sonemu.sharing.scopes import place_of

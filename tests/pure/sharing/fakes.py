@@ -13,7 +13,8 @@ import pytest_sonemu.sharing.factories
 import pytest_sonemu.sharing.starting  # noqa: F401 - inner runs drop what only they have imported
 from pytest_sonemu.errors import ImageError, MachineError, NotReadyError, SonemuError
 from pytest_sonemu.handles.undo import UndoFailure, UndoStack
-from pytest_sonemu.sharing.contracts import ImageWish, Outside
+from pytest_sonemu.sharing.contracts import ImageWish
+from pytest_sonemu.sharing.outside import Outside
 from pytest_sonemu.sharing.requests import shown
 from pytest_sonemu.sharing.session import OUTSIDE
 
