@@ -24,6 +24,13 @@ def test_a_slow_link(service: Service) -> None:
     assert 0.05 < rtt.min < 0.1
 
 
+@pytest.mark.sonemu(links={"link-1": {"delay": "5ms", "input->server": {"delay": "20ms", "loss": "1%"}}})
+def test_a_link_that_is_slow_from_the_start(service: Service) -> None:
+    rtt = service.ping("input", "server", 20).rtt
+    assert rtt is not None
+    assert 0.025 < rtt.min < 0.05
+
+
 @pytest.mark.sonemu(saps={"server": {"interfaces": {"server": {"rate": "100Mbit", "in": {"delay": "20ms"}}}}})
 def test_an_access_link(service: Service) -> None:
     rtt = service.ping("input", "server").rtt

@@ -114,9 +114,9 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "sonemu(topology=, package=, vnfs=, saps=, images=, placement=, overprovision=, address_plan=,"
-        " routes=, ipv6=, offload=, mtu=, container_names=, scope=, requires=, exclusive=, seed=):"
-        " the test bed and the service that this test gets; marks on module, class and function"
+        "sonemu(topology=, package=, vnfs=, saps=, links=, images=, placement=, overprovision=,"
+        " address_plan=, routes=, ipv6=, offload=, mtu=, container_names=, scope=, requires=, exclusive=,"
+        " seed=): the test bed and the service that this test gets; marks on module, class and function"
         " are merged key by key, lists clone the test.",
     )
     if config.getoption("sonemu_seed") is None:

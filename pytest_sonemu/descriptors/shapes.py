@@ -206,7 +206,7 @@ class Items:
 class Table:
     """A mapping with known keys. `closed`: no other is allowed; `any_of`: one of these must be there.
 
-    `called` is what a person calls it.
+    `patterns` has the shapes of keys that a pattern is found in; `called` is what a person calls it.
     """
 
     fields: Mapping[str, Shape]
@@ -215,6 +215,7 @@ class Table:
     any_of: tuple[str, ...] = ()
     called: str = ""
     description: str = ""
+    patterns: Mapping[str, Shape] = field(default_factory=dict)
 
     def complaints(self, node: Node, name: str) -> Iterator[Complaint]:
         name = self.called or name
@@ -229,9 +230,11 @@ class Table:
             listed = " or ".join(f"'{key}'" for key in self.any_of)
             yield Complaint(node.place, f"{name} has no {listed}", "", f"-{self.any_of[0]}")
         for key, child in node.value.items():
-            shape = self.fields.get(key)
+            shape = self.fields.get(key) or next(
+                (found for pattern, found in self.patterns.items() if re.search(pattern, key)), None
+            )
             if shape is not None:
-                yield from shape.complaints(child, f"'{key}' of {name}")
+                yield from shape.complaints(child, f"'{_cut(key)}' of {name}")
             else:
                 missing = [other for other in self.fields if other not in node.value]
                 near = did_you_mean(key, missing).strip(" ()")
@@ -247,6 +250,10 @@ class Table:
             "type": "object",
             "properties": {key: shape.json_schema() for key, shape in self.fields.items()},
         }
+        if self.patterns:
+            schema["patternProperties"] = {
+                pattern: shape.json_schema() for pattern, shape in self.patterns.items()
+            }
         if self.required:
             schema["required"] = list(self.required)
         if self.any_of:

@@ -69,7 +69,7 @@ class Shaping:
     def lines_of(self, plan: DeploymentPlan) -> frozenset[str]:
         """The E-Lines of an instance that the relay carries, or will carry from its start on."""
         with self._lock:
-            self._base |= relaying.access_links(plan, self._seed)
+            self._base |= relaying.asked_links(plan, self._seed)
             wanted = relaying.relaying([plan], self._topology, self._impaired())
             return frozenset(link for _instance, link in wanted.lines)
 
@@ -115,7 +115,7 @@ class Shaping:
         """
         with self._lock:
             before = self._plans.get(plan.instance)
-            for name in relaying.access_links(before, self._seed) if before is not None else ():
+            for name in relaying.asked_links(before, self._seed) if before is not None else ():
                 self._base.pop(name, None)
             self._plans[plan.instance] = plan
             fresh = frozenset((plan.instance, link) for link in self.lines_of(plan))

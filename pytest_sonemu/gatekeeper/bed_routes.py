@@ -50,8 +50,9 @@ def read_topology() -> Response:
             topology.name,
             tuple(PopView(pop.name, pop.cpu, pop.memory) for pop in topology.pops),
             tuple(
-                PopLinkView(link.name, link.a, link.b, link.delay, link.rate, link.loss)
+                PopLinkView(link.name, link.a, link.b, there.delay or None, there.rate, there.loss or None)
                 for link in topology.links
+                for there in (link.towards("a->b"),)
             ),
             tuple(HostView(host.name, host.pop) for host in topology.hosts),
         )

@@ -222,7 +222,7 @@ class PopView:
 
 @dataclass(frozen=True, slots=True)
 class PopLinkView:
-    """A PoP link: `delay` one way in seconds, `rate` in bit/s, `loss` a share."""
+    """A PoP link, from `a` to `b`: `delay` in seconds, `rate` in bit/s, `loss` a share."""
 
     name: str
     a: str

@@ -18,9 +18,9 @@ from pytest_sonemu.handles.changes import Changes
 from pytest_sonemu.handles.journal import Journal
 from pytest_sonemu.handles.layers import Layers
 from pytest_sonemu.handles.own_files import OwnFiles
-from pytest_sonemu.planning.impairments import impairment_of
 from pytest_sonemu.planning.option_models import ServiceOptions
 from pytest_sonemu.planning.plan import DeploymentPlan
+from pytest_sonemu.planning.relaying import asked_links, topology_links
 
 if TYPE_CHECKING:
     from docker import DockerClient as DockerObjects
@@ -165,15 +165,10 @@ class BedCore:
 
     def reseed(self, undo: UndoStack) -> None:
         """For the test of a view: draw anew what topology and options leave to chance."""
-        drawn = [link.name for link in self.client.topology.links if impairment_of(link).drawn]
-        for instance in self.known_instances():
-            for endpoint in instance.plan.endpoints:
-                drawn += [
-                    f"{instance.plan.instance}/{endpoint.id}:{interface.name}"
-                    for interface in endpoint.interfaces
-                    if interface.access is not None
-                    and (interface.access.sent.drawn or interface.access.given.drawn)
-                ]
+        pop_links = topology_links(self.client.topology, self.client.seed)
+        plans = [instance.plan for instance in self.known_instances()]
+        asked = pop_links | {k: v for plan in plans for k, v in asked_links(plan, self.client.seed).items()}
+        drawn = [name for name, spec in asked.items() if spec.forward.drawn or spec.backward.drawn]
         if drawn and not self.client.gone:
             from pytest_sonemu.handles.impairing import reseed
 

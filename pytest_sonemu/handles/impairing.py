@@ -13,7 +13,12 @@ from pytest_sonemu.handles.layers import Layer, Layers, Way
 from pytest_sonemu.handles.schedule import Schedule, Steps, merged, parse_steps
 from pytest_sonemu.handles.undo import UndoStack
 from pytest_sonemu.handles.unused import WarnsUnused
-from pytest_sonemu.planning.impairments import parse_impairment
+from pytest_sonemu.topology.impairments import (
+    direction_of,
+    no_direction,
+    not_a_direction,
+    parse_impairment,
+)
 
 
 class Impairable:
@@ -73,29 +78,14 @@ class Impairable:
         if asked is None:
             return "both"
         if self._ends is None:
-            raise SettingsError(
-                f"direction '{asked}' of {self._name}: frames are impaired where they enter it, all alike;"
-                " leave it out, or impair an endpoint's interface, direction 'out' or 'in'"
-            )
-        a, b = self._ends
+            raise SettingsError(no_direction(asked, self._name))
         text = asked.replace(" ", "")
-        for ends in _spellings(a, b):
-            if text == "->".join(ends):
-                return "a->b"
-            if text == "->".join(reversed(ends)):
-                return "b->a"
         if self._ends == ("endpoint", "link") and text in ("out", "in"):
             return "a->b" if text == "out" else "b->a"
-        raise SettingsError(f"direction '{asked}' is neither '{a}->{b}' nor '{b}->{a}'")
-
-
-def _spellings(a: str, b: str) -> Iterable[tuple[str, str]]:
-    """How the two ends of a link may be called, what is exact first: "fw:input" is also plain "fw"."""
-    yield a, b
-    plain_a, plain_b = a.partition(":")[0], b.partition(":")[0]
-    if plain_a != plain_b:
-        yield from ((plain_a, plain_b), (a, plain_b), (plain_a, b))
-    yield "a", "b"
+        found = direction_of(text, self._ends)
+        if found is None:
+            raise SettingsError(not_a_direction(asked, self._ends))
+        return found
 
 
 class _Impaired(WarnsUnused, AbstractContextManager[None]):

@@ -15,12 +15,11 @@ from typing import Any, Literal
 
 from pytest_sonemu.emulation.client import BedClient
 from pytest_sonemu.errors import NotFoundError
-from pytest_sonemu.planning.impairments import changed, require_effect
-from pytest_sonemu.relay.model import Direction, Impairment, derive_seed
+from pytest_sonemu.relay.model import DIRECTIONS, Direction, Impairment, derive_seed
+from pytest_sonemu.topology.impairments import changed, require_effect
 
 Both = tuple[Impairment, Impairment]
 Way = Literal["both"] | Direction
-DIRECTIONS: tuple[Direction, Direction] = ("a->b", "b->a")
 
 
 @dataclass(eq=False, slots=True)

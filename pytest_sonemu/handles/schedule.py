@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_sonemu import units
 from pytest_sonemu.errors import BedGoneError, SettingsError, SonemuError
 from pytest_sonemu.handles import arguments
-from pytest_sonemu.planning.impairments import parse_impairment
+from pytest_sonemu.topology.impairments import parse_impairment
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan, LinkEnd, LinkPlan
+from pytest_sonemu.relay.model import DIRECTIONS, Impairment
 from pytest_sonemu.topology.model import PopLink
 
 
@@ -58,14 +59,19 @@ def addresses(plan: DeploymentPlan, end: LinkEnd) -> list[str]:
 
 def pop_link(link: PopLink) -> str:
     """`"pop1 ── pop2  (5 ms, 100 Mbit/s)"`"""
+    there, back = (_shaping(link.towards(direction)) for direction in DIRECTIONS)
+    shaping = there if there == back else f"{there or 'unimpaired'}, back {back or 'unimpaired'}"
+    notes = ", ".join(note for note in (shaping, f"MTU {link.mtu}" if link.mtu else "") if note)
+    return f"{link.a} ── {link.b}{f'  ({notes})' if notes else ''}"
+
+
+def _shaping(way: Impairment) -> str:
     notes = [
-        f"{link.delay * 1e3:g} ms" if link.delay else "",
-        f"{link.rate / 1e6:g} Mbit/s" if link.rate else "",
-        f"{link.loss:.3g} of the packets lost" if link.loss else "",
-        f"MTU {link.mtu}" if link.mtu else "",
+        f"{way.delay * 1e3:g} ms" if way.delay else "",
+        f"{way.rate / 1e6:g} Mbit/s" if way.rate else "",
+        f"{way.loss:.3g} of the packets lost" if way.loss else "",
     ]
-    shaping = ", ".join(note for note in notes if note)
-    return f"{link.a} ── {link.b}{f'  ({shaping})' if shaping else ''}"
+    return ", ".join(note for note in notes if note)
 
 
 def described(link: LinkPlan) -> str:

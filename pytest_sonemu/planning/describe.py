@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 
 from pytest_sonemu.planning.plan import DeploymentPlan, EndpointPlan, InterfacePlan, LinkPlan
 from pytest_sonemu.planning.uplinks import shown
+from pytest_sonemu.relay.model import Impairment
 
 
 def describe(plan: DeploymentPlan) -> str:
@@ -69,4 +71,18 @@ def _link(link: LinkPlan) -> str:
     way = f" over {', '.join(link.pop_links)}" if link.pop_links else " within one PoP"
     subnets = f", {', '.join(map(str, link.subnets))}" if link.subnets else ""
     management = ", management" if link.management else ""
-    return f"{link.id} ({link.kind}): {ends};{way}, {link.realisation}{subnets}{management}"
+    impaired = f", impaired: {_impaired(*link.impaired)}" if link.impaired is not None else ""
+    return f"{link.id} ({link.kind}): {ends};{way}, {link.realisation}{impaired}{subnets}{management}"
+
+
+def _impaired(there: Impairment, back: Impairment) -> str:
+    """What a link does to frames, for both directions at once where they are alike."""
+    shown = [", ".join(_told(way)) or "nothing" for way in (there, back)]
+    return shown[0] if shown[0] == shown[1] else f"{shown[0]}; back {shown[1]}"
+
+
+def _told(way: Impairment) -> Iterator[str]:
+    for entry in fields(way):
+        value = getattr(way, entry.name)
+        if value != entry.default:
+            yield f"{entry.name} {value:g}" if isinstance(value, float) else f"{entry.name} {value}"

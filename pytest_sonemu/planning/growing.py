@@ -285,7 +285,7 @@ def _over(link: LinkPlan, topology: Topology) -> LinkPlan:
     """The link with what follows from the PoP links that it crosses."""
     crossed = {pop_link.name: pop_link for pop_link in topology.links}
     way = [crossed[joint.pop_link] for joint in link.joints]
-    realisation = realisation_of(topology, way)
+    realisation = realisation_of(topology, way, impaired=link.impaired is not None)
     return replace(link, pop_links=tuple(one.name for one in way), realisation=realisation)
 
 

@@ -9,11 +9,12 @@ from ipaddress import IPv6Network
 from pytest_sonemu.errors import PlanningError, did_you_mean
 from pytest_sonemu.planning import names
 from pytest_sonemu.planning.addressing import Addressing
-from pytest_sonemu.planning.impairments import Access
 from pytest_sonemu.planning.links import USUAL_MTU, LinkPlanner, Station
 from pytest_sonemu.planning.plan import BarrierPlan, InterfacePlan, Network, Split
 from pytest_sonemu.planning.routes import Routing
 from pytest_sonemu.planning.wiring import Port, Wiring
+from pytest_sonemu.topology.impairments import Access
+from pytest_sonemu.topology.model import Topology
 
 _ALL_OF_IPV6 = IPv6Network("::/0")
 
@@ -121,3 +122,8 @@ def barriers(ports: Sequence[Port], addressing: Addressing, routing: Routing) ->
                 found.append(BarrierPlan(port.name, _ALL_OF_IPV6))
         found += [BarrierPlan(each, network) for each in passing for network in networks]
     return tuple(dict.fromkeys(found))
+
+
+def topology_access(topology: Topology, endpoint: str) -> dict[str, Access]:
+    """What a topology says of the cables of an endpoint, by connection point."""
+    return {link.interface: link.cable for link in topology.access if link.endpoint == endpoint}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 
 from pytest_sonemu.descriptors.model import VirtualLink
-from pytest_sonemu.errors import PlanningError
+from pytest_sonemu.errors import PlanningError, SettingsError, did_you_mean
 from pytest_sonemu.planning import names
 from pytest_sonemu.planning.plan import Arm, Bridge, Joint, LinkEnd, LinkKind, LinkPlan, Network, Split
 from pytest_sonemu.planning.realisation import realisation_of, require_realisable
 from pytest_sonemu.planning.ways import Hop, Ways
+from pytest_sonemu.topology.impairments import Impairments, of_link
 from pytest_sonemu.topology.model import PopLink, Topology
 
 USUAL_MTU = 1500
@@ -151,3 +153,27 @@ def _mtu(link_id: str, way: Sequence[PopLink], asked: int | None) -> int:
             f" has {limit}; lower the one or raise the other"
         )
     return asked
+
+
+def impaired(
+    links: Iterable[LinkPlan], asked: Mapping[str, Impairments], service: str
+) -> tuple[LinkPlan, ...]:
+    """The links, with what the options ask of some of them by id. Raises PlanningError."""
+    found = {link.id: link for link in links}
+    ids = {name: link.id for link in found.values() for name in (link.id, *link.aliases)}
+    for name, impairments in asked.items():
+        if name not in ids:
+            raise PlanningError(
+                f"options: service '{service}' has no virtual link '{name}'{did_you_mean(name, ids)};"
+                f" there are: {', '.join(ids) or 'none'}"
+            )
+        link = found[ids[name]]
+        ends = (str(link.ends[0]), str(link.ends[1])) if link.kind == "E-Line" else None
+        try:
+            ways = of_link(impairments, link.id, ends)
+        except SettingsError as error:
+            raise PlanningError(f"options: virtual link '{name}': {error}") from None
+        if not all(way.nothing for way in ways):
+            link = replace(link, impaired=ways, realisation="relayed")
+        found[link.id] = link
+    return tuple(found.values())

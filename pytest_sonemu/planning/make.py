@@ -13,9 +13,8 @@ from pytest_sonemu.planning.addressing import ADDRESS_PLANS, Addressing, give_ad
 from pytest_sonemu.planning.containers import plan_container
 from pytest_sonemu.planning.dual_stack import askers, with_ipv6
 from pytest_sonemu.planning.hosts import LOOPBACK, hosts_tables
-from pytest_sonemu.planning.impairments import topology_access
-from pytest_sonemu.planning.interfaces import Interfaces, barriers
-from pytest_sonemu.planning.links import LinkPlanner, Station
+from pytest_sonemu.planning.interfaces import Interfaces, barriers, topology_access
+from pytest_sonemu.planning.links import LinkPlanner, Station, impaired
 from pytest_sonemu.planning.options import EVERY_VNF, ServiceOptions, VnfOptions
 from pytest_sonemu.planning.placement import checked_pop, place_saps, place_units
 from pytest_sonemu.planning.plan import (
@@ -89,6 +88,7 @@ def make_plan(
         )
         for wire in wiring.wires
     )
+    links = impaired(links, options.links, service.name)
     link_mtu = {link.id: link.mtu for link in links}
     containers = _containers(service, topology, bed, options, images, allocations)
     vnf_ids = {function.id for function in service.functions}

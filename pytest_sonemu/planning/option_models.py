@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pytest_sonemu.planning.impairments import Access
 from pytest_sonemu.planning.plan import MountPlan, Network
+from pytest_sonemu.topology.impairments import Access, Impairments
 
 if TYPE_CHECKING:
     from pytest_sonemu.descriptors.model import NetworkService
@@ -110,6 +110,7 @@ class ServiceOptions:
     """Options of one service. `vnfs` is keyed by vnf_id; `"*"` holds what counts for all of them, and
     `<vnf_id>.<unit_id>` what counts for one unit of a VNF of several.
 
+    `links`, by id: what a virtual link does to frames.
     `images` maps image references, exact or with fnmatch patterns, to images to run instead. PoPs that
     declare a capacity are filled up to `overprovision` times that.
     `container_names` "mn" names containers `mn.<vnf_id>`, as clients of old emulators expect it.
@@ -117,6 +118,7 @@ class ServiceOptions:
 
     vnfs: Mapping[str, VnfOptions] = field(default_factory=dict)
     saps: Mapping[str, SapOptions] = field(default_factory=dict)
+    links: Mapping[str, Impairments] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
     placement: Placement = "round-robin"
     overprovision: float = 1.0

@@ -27,7 +27,14 @@ from pytest_sonemu.planning.option_models import (
     vnf_option_names,
 )
 from pytest_sonemu.planning.option_values import ADDRESS_PLANS, PLACEMENTS
-from pytest_sonemu.topology.schema import DELAY, LOSS, RATE, SIZE
+from pytest_sonemu.topology.schema import (
+    ACCESS_FIELDS,
+    DELAY,
+    DIRECTION_PATTERN,
+    IMPAIRMENT_FIELDS,
+    ONE_WAY,
+    SIZE,
+)
 
 _WORD = Text(r"\S", "not empty", loose=True)
 _TEXT = Text(loose=True)
@@ -50,27 +57,6 @@ def _time(description: str) -> Shape:
     return Either(DELAY.shapes, description)
 
 
-# A quantity, or a number that means the same.
-_IMPAIRMENTS: dict[str, Shape] = {
-    "rate": RATE,
-    "burst": SIZE,
-    "queue_packets": Number(least=1, whole=True),
-    "queue_bytes": SIZE,
-    "delay": DELAY,
-    "jitter": DELAY,
-    "distribution": Choice(("uniform", "normal", "pareto")),
-    "jitter_reorders": Flag(),
-    "loss": LOSS,
-    "loss_correlation": LOSS,
-    "bursts": Table({"enter": LOSS, "leave": LOSS, "bad": LOSS, "good": LOSS}, required=("enter", "leave")),
-    "duplicate": LOSS,
-    "reorder": LOSS,
-    "reorder_gap": Number(least=1, most=10_000, whole=True),
-    "reorder_delay": DELAY,
-    "corrupt": LOSS,
-    "seed": Number(least=0, whole=True),
-}
-_WAY = Either((Table(_IMPAIRMENTS, called="a direction"), Nothing()))
 _MOUNT = r"^[^:]+:/[^:]*(:(ro|rw))?$"
 SHAPES: Mapping[str, Shape] = {
     "image": Text(r"\S", "not empty", loose=True, description="The Docker image to run."),
@@ -115,9 +101,14 @@ SHAPES: Mapping[str, Shape] = {
     "pop": Text(r"\S", "not empty", loose=True, description="The PoP it stands in."),
     "dirty_ignore": _texts(_TEXT, "Files whose change does not count as one made by a test."),
     "interfaces": Named(
-        Table({**_IMPAIRMENTS, "out": _WAY, "in": _WAY}, called="an interface"),
+        Table(ACCESS_FIELDS, called="an interface"),
         called="interface",
         description="What the cable of an interface does to frames, by connection point: rate, delay, …",
+    ),
+    "links": Named(
+        Table(IMPAIRMENT_FIELDS, called="a link", patterns={DIRECTION_PATTERN: ONE_WAY}),
+        called="link",
+        description="What a virtual link does to frames, by its id: rate, delay, …, also for one direction.",
     ),
     "uplink": Text(r"\S", "not empty", loose=True, description="A way out of the bed: nat, or an interface."),
     "images": Named(

@@ -10,11 +10,10 @@ import shlex
 from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from pytest_sonemu import units
 from pytest_sonemu.errors import SettingsError, did_you_mean
-from pytest_sonemu.planning.impairments import Access, parse_access
 from pytest_sonemu.planning.option_models import (
     AddressPlanName,
     ContainerNames,
@@ -27,6 +26,9 @@ from pytest_sonemu.planning.option_models import (
     vnf_option_names,
 )
 from pytest_sonemu.planning.plan import MountPlan, Network
+from pytest_sonemu.topology.impairments import Access, Impairments, parse_access, parse_link
+
+_Asked = TypeVar("_Asked", Access, Impairments)
 
 PLACEMENTS = ("round-robin", "first", "least-delay", "capacity")
 CONTAINER_NAMES: tuple[ContainerNames, ...] = ("sonemu", "mn")
@@ -187,16 +189,26 @@ def _mtu(value: object) -> int:
 
 
 def _interfaces(value: object) -> dict[str, Access]:
+    return _impaired(value, "connection points", Access, parse_access)
+
+
+def _links(value: object) -> dict[str, Impairments]:
+    return _impaired(value, "virtual links", Impairments, parse_link)
+
+
+def _impaired(
+    value: object, what: str, kind: type[_Asked], parse: Callable[[Mapping[str, Any]], _Asked]
+) -> dict[str, _Asked]:
     if not isinstance(value, Mapping):
-        raise _Problem(f"{value!r} is not a mapping of connection points to impairments")
+        raise _Problem(f"{value!r} is not a mapping of {what} to impairments")
     found = {}
-    for point, entry in value.items():
-        if not isinstance(entry, (Access, Mapping)):
-            raise _Problem(f"{point} is {entry!r}, not a mapping such as {{rate: 10Mbit, delay: 5ms}}")
+    for name, entry in value.items():
+        if not isinstance(entry, (kind, Mapping)):
+            raise _Problem(f"{name} is {entry!r}, not a mapping such as {{rate: 10Mbit, delay: 5ms}}")
         try:
-            found[str(point)] = entry if isinstance(entry, Access) else parse_access(entry)
+            found[str(name)] = entry if isinstance(entry, kind) else parse(cast("Mapping[str, Any]", entry))
         except SettingsError as error:
-            raise _Problem(f"{point}: {error}") from None
+            raise _Problem(f"{name}: {error}") from None
     return found
 
 
@@ -255,6 +267,7 @@ _BY_NAME: dict[str, Callable[[Any], Any]] = {
     "dirty_ignore": _texts,
     "no_new_privileges": _flag,
     "interfaces": _interfaces,
+    "links": _links,
     "uplink": _word,
     "images": _text_table,
     "placement": _placement,

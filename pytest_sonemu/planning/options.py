@@ -34,6 +34,7 @@ __all__ = [
     "Secret",
     "ServiceOptions",
     "VnfOptions",
+    "impairment_path",
     "merge",
     "parse_service_options",
     "restrict",
@@ -130,9 +131,9 @@ def set_option(options: ServiceOptions, text: str) -> ServiceOptions:
     """`options` with one setting of the command line over it: `"fw.image=fw:dev"`.
 
     Before the `=` stands a service's option (`address_plan`, `images.<pattern>`, `placement.<vnf_id>`,
-    `saps.<sap>.pop`) or `<vnf_id>.<option>`; `*` is every VNF, `env`, `secrets` and `sysctls` take a
-    name (`fw.env.MODE=fast`). Values are YAML scalars or flow lists; where a text is asked for it
-    is taken as it stands. Raises SettingsError.
+    `saps.<sap>.pop`, `links.<link>.delay`) or `<vnf_id>.<option>`; `*` is every VNF, `env`, `secrets` and
+    `sysctls` take a name (`fw.env.MODE=fast`). Values are YAML scalars or flow lists; where a text is asked
+    for it is taken as it stands. Raises SettingsError.
     """
     key, equals, value = text.partition("=")
     where = f"--sonemu-set {key.strip()}"  # without the value, which may be a secret's
@@ -146,17 +147,21 @@ def set_option(options: ServiceOptions, text: str) -> ServiceOptions:
 
 
 def restrict(options: ServiceOptions, service: NetworkService) -> ServiceOptions:
-    """`options` without what is for VNFs and SAPs of other services.
+    """`options` without what is for VNFs, SAPs and links of other services.
 
     For settings that stand over several services (the command line's); elsewhere an id that does not
     exist is an error of the plan.
     """
     vnf_ids = option_ids(service.functions)
     sap_ids = {sap.id for sap in service.saps}
+    link_ids = {link.id for link in service.links} | {
+        f"{function.id}.{link.id}" for function in service.functions for link in function.internal_links
+    }
     return replace(
         options,
         vnfs={vnf_id: own for vnf_id, own in options.vnfs.items() if vnf_id in vnf_ids},
         saps={sap_id: own for sap_id, own in options.saps.items() if sap_id in sap_ids},
+        links={link_id: own for link_id, own in options.links.items() if link_id in link_ids},
     )
 
 
@@ -166,18 +171,20 @@ def _key_path(key: str, where: str) -> KeyPath:
         return (key,)
     if head in ("images", "placement"):
         return (head, rest)
+    if head == "links":  # links.far.delay, links.far.input->server.delay
+        return (head, *impairment_path(rest))
     if head == "saps":
         sap_id, _, option = rest.rpartition(".")
         if ".interfaces." in rest:  # saps.input.interfaces.input.rate
             sap_id, _, inner = rest.partition(".interfaces.")
-            return (head, sap_id, "interfaces", *_interface_path(inner))
+            return (head, sap_id, "interfaces", *impairment_path(inner))
         return (head, sap_id, option)
     words = (rest if head == "vnfs" else key).split(".")
     for position in range(1, len(words)):  # a vnf_id may have dots of its own
         if words[position].replace("-", "_") in VNF_PARSERS:
             inner = ".".join(words[position + 1 :])
             if inner and words[position] == "interfaces":
-                return ("vnfs", ".".join(words[:position]), "interfaces", *_interface_path(inner))
+                return ("vnfs", ".".join(words[:position]), "interfaces", *impairment_path(inner))
             return ("vnfs", ".".join(words[:position]), words[position], *((inner,) if inner else ()))
     raise SettingsError(
         f"{where}: '{words[-1]}' is no option of a VNF{did_you_mean(words[-1], VNF_PARSERS)};"
@@ -185,11 +192,11 @@ def _key_path(key: str, where: str) -> KeyPath:
     )
 
 
-def _interface_path(text: str) -> KeyPath:
-    """`input.rate` and `input.out.rate`: the connection point, perhaps a direction, the impairment."""
+def impairment_path(text: str) -> KeyPath:
+    """`input.rate`, `input.out.rate`, `far.fw->web.rate`: what is impaired, perhaps a direction, what."""
     point, _, name = text.rpartition(".")
     head, dot, way = point.rpartition(".")
-    return (head, way, name) if dot and way in ("in", "out") else (point, name)
+    return (head, way, name) if dot and (way in ("in", "out") or "->" in way) else (point, name)
 
 
 def _takes_text(path: KeyPath) -> bool:

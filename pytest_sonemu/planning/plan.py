@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Literal
 
-from pytest_sonemu.planning.impairments import Access
+from pytest_sonemu.relay.model import Impairment
+from pytest_sonemu.topology.impairments import Access
 
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
@@ -250,6 +251,8 @@ class LinkPlan:
     `pop_links` names the PoP links on its way, in order for an E-Line. A direct E-Line has neither
     bridges nor joints: its two outer ends are redirected into each other. `root` is the end of an
     E-Tree that reaches all others; `aliases` are other ids under which the descriptor has the same.
+    `impaired` is what the options make it do to frames: from its first end to its second, and back; of an
+    E-LAN or E-Tree the first, where they enter it.
     """
 
     id: str
@@ -264,6 +267,7 @@ class LinkPlan:
     mtu: int = 1500
     root: LinkEnd | None = None
     aliases: tuple[str, ...] = ()
+    impaired: tuple[Impairment, Impairment] | None = None
 
 
 @dataclass(frozen=True, slots=True)

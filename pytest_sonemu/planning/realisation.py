@@ -1,7 +1,7 @@
 """How a virtual link is realised: one decision, taken here.
 
 `direct` where nothing on its way holds frames back; `relayed` where a PoP link on the way is shaped
-or the virtual link itself is impaired; `switched` where the topology asks for OpenFlow, which this
+or the options impair the virtual link itself; `switched` where the topology asks for OpenFlow, which this
 version refuses by name.
 """
 

@@ -11,7 +11,6 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pytest_sonemu.planning.batches import Batch, bridge_port, fabric_pair
-from pytest_sonemu.planning.impairments import impairment_of
 from pytest_sonemu.planning.plan import Bridge, DeploymentPlan, LinkEnd, LinkPlan
 from pytest_sonemu.relay.model import Direction, FlowSpec, Impairment, LinkSpec, derive_seed
 from pytest_sonemu.topology.model import PopLink, Topology
@@ -68,7 +67,7 @@ def topology_links(topology: Topology, seed: int) -> dict[str, LinkSpec]:
     """The shaped PoP links of a topology, by name; the seed of each comes from the run's and its name."""
     return {
         link.name: seeded(
-            LinkSpec(link.name, *(impairment_of(link),) * 2),
+            LinkSpec(link.name, link.towards("a->b"), link.towards("b->a")),
             seed,
         )
         for link in topology.links
@@ -76,16 +75,21 @@ def topology_links(topology: Topology, seed: int) -> dict[str, LinkSpec]:
     }
 
 
-def access_links(plan: DeploymentPlan, seed: int) -> dict[str, LinkSpec]:
-    """The interfaces of a plan whose cables are impaired, by name; "a->b" is out of the endpoint."""
+def asked_links(plan: DeploymentPlan, seed: int) -> dict[str, LinkSpec]:
+    """What of a plan is impaired from its start, by name: virtual links, and the cables of interfaces.
+
+    "a->b" of an interface is out of its endpoint.
+    """
     found = {}
+    for link in plan.links:
+        if link.impaired is not None:
+            found[link_name(plan, link)] = LinkSpec(link_name(plan, link), *link.impaired)
     for endpoint in plan.endpoints:
         for interface in endpoint.interfaces:
             if interface.access is not None:
                 name = f"{plan.instance}/{endpoint.id}:{interface.name}"
-                spec = LinkSpec(name, interface.access.sent, interface.access.given)
-                found[name] = seeded(spec, seed)
-    return found
+                found[name] = LinkSpec(name, interface.access.sent, interface.access.given)
+    return {name: seeded(spec, seed) for name, spec in found.items()}
 
 
 def seeded(spec: LinkSpec, seed: int) -> LinkSpec:

@@ -177,7 +177,7 @@ def _over(link: LinkPlan, topology: Topology) -> LinkPlan:
         raise PlanningError(
             f"E-Line '{link.id}' has an MTU of {link.mtu}, PoP link '{narrow.name}' on its way {narrow.mtu}"
         )
-    realisation = realisation_of(topology, way)
+    realisation = realisation_of(topology, way, impaired=link.impaired is not None)
     require_realisable(realisation, link.id)
     return replace(link, pop_links=tuple(hop.name for hop in way), realisation=realisation)
 

@@ -12,11 +12,12 @@ from pytest_sonemu.topology.model import PopLink, Topology
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """A PoP link crossed from PoP `source` to PoP `target`."""
+    """A PoP link crossed from PoP `source` to PoP `target`; `delay` in seconds, one way."""
 
     link: PopLink
     source: str
     target: str
+    delay: float = 0.0
 
 
 Distance = tuple[float, int]
@@ -35,8 +36,10 @@ class Ways:
                     raise PlanningError(
                         f"PoP link '{link.name}' ends at '{pop}', which is no PoP of the topology"
                     )
-            self._hops[link.a].append(Hop(link, link.a, link.b))
-            self._hops[link.b].append(Hop(link, link.b, link.a))
+            # Half of there and back, so that a way is the same from either end.
+            delay = (link.towards("a->b").delay + link.towards("b->a").delay) / 2
+            self._hops[link.a].append(Hop(link, link.a, link.b, delay))
+            self._hops[link.b].append(Hop(link, link.b, link.a, delay))
         self._trees: dict[str, dict[str, Hop]] = {}
 
     def between(self, source: str, target: str, who: str) -> tuple[Hop, ...]:
@@ -61,7 +64,7 @@ class Ways:
         while at != source:
             if at not in tree:
                 return float("inf"), 0
-            delay, hops = delay + (tree[at].link.delay or 0.0), hops + 1
+            delay, hops = delay + tree[at].delay, hops + 1
             at = tree[at].source
         return delay, hops
 
@@ -95,7 +98,7 @@ class Ways:
             for onward in self._hops[pop]:
                 if onward.target not in done:
                     count += 1  # ties: the PoP and the link that the topology names first
-                    key = (delay + (onward.link.delay or 0.0), length + 1, self._order[pop], count)
+                    key = (delay + onward.delay, length + 1, self._order[pop], count)
                     heappush(heap, (*key, onward.target, onward))
         self._trees[source] = reached
         return reached

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from pytest_sonemu.errors import SettingsError
 
 Direction = Literal["a->b", "b->a"]
+DIRECTIONS: tuple[Direction, Direction] = ("a->b", "b->a")
 Distribution = Literal["uniform", "normal", "pareto"]
 
 MOST_SEED = 2**64 - 1
@@ -207,8 +208,8 @@ def link_from_json(value: object) -> LinkSpec:
     mapping = _mapping("a link", value, ("name", "forward", "backward"))
     return LinkSpec(
         _required("a link", mapping, "name"),
-        _impairment_from_json(mapping.get("forward", {})),
-        _impairment_from_json(mapping.get("backward", {})),
+        impairment_from_json(mapping.get("forward", {})),
+        impairment_from_json(mapping.get("backward", {})),
     )
 
 
@@ -246,7 +247,8 @@ def _impairment_as_json(impairment: Impairment) -> dict[str, Any]:
     return values
 
 
-def _impairment_from_json(value: object) -> Impairment:
+def impairment_from_json(value: object) -> Impairment:
+    """One direction as JSON has it; what is left out has its default. Raises SettingsError."""
     mapping = _mapping("an impairment", value, tuple(entry.name for entry in fields(Impairment)))
     if mapping.get("bursts") is not None:
         known = tuple(entry.name for entry in fields(Bursts))

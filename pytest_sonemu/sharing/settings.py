@@ -29,10 +29,10 @@ Path_ = tuple[str, ...]
 OWN_KEYS = ("topology", "package", "scope", "requires", "exclusive", "seed")
 # The keys that are handed on to `TestBed.start`; their values are checked there and by planning.options.
 SERVICE_KEYS = (
-    "vnfs", "saps", "images", "placement", "overprovision", "address_plan", "routes", "ipv6", "offload",
-    "mtu", "container_names",
+    "vnfs", "saps", "links", "images", "placement", "overprovision", "address_plan", "routes", "ipv6",
+    "offload", "mtu", "container_names",
 )  # fmt: skip
-_TABLES = ("vnfs", "saps", "images")
+_TABLES = ("vnfs", "saps", "links", "images")
 _TEXT_KEYS = ("topology", "package", "image", "build", "env", "secrets", "sysctls", "images", "placement")
 
 
@@ -182,6 +182,8 @@ def parse_set(entries: Iterable[str], origin: str, folders: Sequence[Path] = ())
     `*.image` is the map's entry for every image that is not to be had; what stands before any other
     dot is a vnf_id. Raises SettingsError.
     """
+    from pytest_sonemu.planning.options import impairment_path
+
     leaves: dict[Path_, object] = {}
     for entry in entries:
         name, equals, text = entry.partition("=")
@@ -198,12 +200,12 @@ def parse_set(entries: Iterable[str], origin: str, folders: Sequence[Path] = ())
             path = (head, rest)  # the name of an image has dots of its own
         elif head in ("vnfs", "saps"):
             path = (head, *rest.split(".", 2))
+        elif head == "links":
+            path = (head, *impairment_path(rest))
         else:
             path = ("vnfs", head, *rest.split(".", 1))
         if path[0] in ("vnfs", "saps") and len(path) == 4 and path[2] == "interfaces":
-            point, _, name = path[3].rpartition(".")
-            before, dot, way = point.rpartition(".")
-            path = (*path[:3], *((before, way) if dot and way in ("in", "out") else (point,)), name)
+            path = (*path[:3], *impairment_path(path[3]))
         leaves[path] = _parsed(path, text.strip())
     mapping: dict[str, Any] = {}
     for path, value in leaves.items():

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+from pytest_sonemu.errors import SettingsError, TopologyError
+from pytest_sonemu.relay.model import Bursts, Direction, Impairment
+from pytest_sonemu.topology.impairments import Access, Impairments, impairment_names, parse_impairments
 
 Fabric = Literal["auto", "openvswitch"]
 
@@ -20,37 +24,68 @@ class PoP:
 
 @dataclass(frozen=True, slots=True)
 class PopLink:
-    """A link between two PoPs: `delay` one way and `jitter` in seconds, `rate` in bit/s, `mtu` in bytes, all
-    others shares of the frames."""
+    """A link between two PoPs: `mtu` in bytes, and what it does to frames, as `impair` takes it.
+
+    `delay` (one way), `jitter` and `reorder_delay` in seconds, `rate` in bit/s, `burst` and `queue_bytes` in
+    bytes, all others shares of the frames; texts such as "10ms" and "100Mbit" will do. `forward` (from `a` to
+    `b`) and `backward` say what one direction does of its own: `backward={"rate": "10Mbit"}`. Raises
+    TopologyError for what a link cannot do.
+    """
 
     a: str
     b: str
-    delay: float | None = None
-    rate: int | None = None
-    loss: float | None = None
+    delay: float | str | None = None
+    rate: int | str | None = None
+    loss: float | str | None = None
     mtu: int | None = None
-    jitter: float | None = None
-    duplicate: float | None = None
-    reorder: float | None = None
-    corrupt: float | None = None
+    jitter: float | str | None = None
+    duplicate: float | str | None = None
+    reorder: float | str | None = None
+    corrupt: float | str | None = None
+    burst: int | str | None = None
+    queue_packets: int | None = None
+    queue_bytes: int | str | None = None
+    distribution: str | None = None
+    jitter_reorders: bool | None = None
+    loss_correlation: float | str | None = None
+    bursts: Bursts | Mapping[str, Any] | None = None
+    reorder_gap: int | None = None
+    reorder_delay: float | str | None = None
+    seed: int | None = None
+    forward: Mapping[str, Any] = field(default_factory=dict)
+    backward: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ways = {"a->b": self.forward or {}, "b->a": self.backward or {}}
+        named = {name: getattr(self, name) for name in impairment_names()}
+        try:
+            asked = parse_impairments(
+                {**{name: value for name, value in named.items() if value is not None}, **ways},
+                ways.__contains__,
+            )
+        except SettingsError as error:
+            raise TopologyError(f"PoP link '{self.name}': {error}") from None
+        for name, value in (
+            *asked.both.items(),
+            ("forward", asked.ways["a->b"]),
+            ("backward", asked.ways["b->a"]),
+        ):
+            object.__setattr__(self, name, value)
 
     @property
     def name(self) -> str:
         """The names of its two PoPs, as in `"pop1-pop2"`."""
         return f"{self.a}-{self.b}"
 
+    def towards(self, direction: Direction) -> Impairment:
+        """What it does to the frames of one direction: "a->b" or "b->a"."""
+        both = {name: value for name in impairment_names() if (value := getattr(self, name)) is not None}
+        return Impairments(both, {"a->b": self.forward, "b->a": self.backward}).towards(direction)
+
     @property
     def shaped(self) -> bool:
         """Whether frames on this link are held back or lost, so that it cannot be direct."""
-        return bool(
-            self.delay
-            or self.rate
-            or self.loss
-            or self.jitter
-            or self.duplicate
-            or self.reorder
-            or self.corrupt
-        )
+        return not (self.towards("a->b").nothing and self.towards("b->a").nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +107,13 @@ class SapSite:
 
 
 @dataclass(frozen=True, slots=True)
-class Cable:
-    """One direction of an interface's cable, as of a `PopLink`."""
-
-    delay: float | None = None
-    rate: int | None = None
-    loss: float | None = None
-    jitter: float | None = None
-    duplicate: float | None = None
-    reorder: float | None = None
-    corrupt: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class AccessLink:
-    """The cable of one interface of a service's VNF or SAP: what its endpoint sends, and what it is given."""
+    """The cable of one interface of a service's VNF or SAP: what it does to frames that its endpoint sends,
+    and to those it is given."""
 
     endpoint: str
     interface: str
-    sent: Cable
-    given: Cable
+    cable: Access
 
 
 @dataclass(frozen=True, slots=True)

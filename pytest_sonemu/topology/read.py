@@ -7,7 +7,7 @@
     links:
       - [pop1, pop2]
       - {between: [pop2, pop3], delay: 10ms, rate: 100Mbit, loss: 1%, mtu: 9000}
-        # and jitter, duplicate, reorder, corrupt
+        # and all else that `impair` takes; for one direction: "pop3->pop2": {rate: 10Mbit}
     hosts:
       h1: pop1
     saps:
@@ -34,13 +34,22 @@ from pytest_sonemu.descriptors.findings import Findings
 from pytest_sonemu.descriptors.located import Node, load
 from pytest_sonemu.descriptors.model import Place
 from pytest_sonemu.descriptors.section import Section
-from pytest_sonemu.errors import TopologyError, did_you_mean
-from pytest_sonemu.topology.model import AccessLink, Cable, Fabric, Host, PoP, PopLink, SapSite, Topology
+from pytest_sonemu.errors import SettingsError, TopologyError, did_you_mean
+from pytest_sonemu.relay.model import impairment_from_json
+from pytest_sonemu.topology.impairments import (
+    Access,
+    direction_of,
+    impairment_names,
+    not_a_direction,
+    parse_access,
+    parse_one,
+)
+from pytest_sonemu.topology.model import AccessLink, Fabric, Host, PoP, PopLink, SapSite, Topology
 from pytest_sonemu.topology.schema import (
     ACCESS_FIELDS,
     ACCESS_PATTERN,
-    CABLE_FIELDS,
     HOST_FIELDS,
+    IMPAIRMENT_FIELDS,
     LINK_FIELDS,
     MTU,
     NAME_PATTERN,
@@ -48,7 +57,7 @@ from pytest_sonemu.topology.schema import (
     ROOT_FIELDS,
     SAP_FIELDS,
 )
-from pytest_sonemu.units import bits_per_second, seconds, share, size_bytes
+from pytest_sonemu.units import size_bytes
 
 _NAME = re.compile(NAME_PATTERN, re.ASCII)
 _FABRICS: dict[str, Fabric] = {"auto": "auto", "openvswitch": "openvswitch"}
@@ -118,12 +127,14 @@ def from_json(text: str) -> Topology:
             access=tuple(_access_from_json(**link) for link in data.pop("access", ())),
             **data,
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, SettingsError) as error:
         raise TopologyError(f"not the JSON of a topology: {error}") from None
 
 
-def _access_from_json(sent: dict[str, Any], given: dict[str, Any], **names: str) -> AccessLink:
-    return AccessLink(sent=Cable(**sent), given=Cable(**given), **names)
+def _access_from_json(cable: dict[str, Any], **names: str) -> AccessLink:
+    return AccessLink(
+        cable=Access(impairment_from_json(cable["sent"]), impairment_from_json(cable["given"])), **names
+    )
 
 
 class _Reader:
@@ -153,9 +164,8 @@ class _Reader:
         seen: dict[frozenset[str], Place] = {}
         for ends, options, place in self._link_entries():
             names = [self._pop(end) for end in ends]
-            section = self._section(options, "a PoP link", LINK_FIELDS)
-            values = self._link_values(section) if section is not None else {}
             a, b = names[0], names[-1]
+            values = self._link_values(options, (a, b)) if options is not None else {}
             if a is None or b is None:
                 continue
             first = seen.setdefault(frozenset(names_of := (a, b)), place)
@@ -165,7 +175,10 @@ class _Reader:
                 message = f"PoPs '{names_of[0]}' and '{names_of[1]}' are linked twice"
                 self._findings.error("topology_duplicate", message, place, f"first in line {first.line}")
             else:
-                yield PopLink(a, b, **values)
+                try:
+                    yield PopLink(a, b, **values)
+                except TopologyError as error:
+                    self._findings.error("topology_value", str(error), place)
 
     def hosts(self) -> Iterator[Host]:
         for name, node, place in self._entries("hosts", "a host"):
@@ -205,16 +218,15 @@ class _Reader:
             cable = self._section(node, what, ACCESS_FIELDS)
             if cable is None:
                 continue
-            both = self._cable(cable)
-            ways = []
+            asked = self._impairments(cable)
             for key in ("out", "in"):
-                way = self._section(cable.node_of(key), f"'{key}' of {what}", CABLE_FIELDS)
-                own = self._cable(way) if way is not None else {}
-                ways.append(
-                    Cable(**{**both, **{name: value for name, value in own.items() if value is not None}})
-                )
+                way = self._section(cable.node_of(key), f"'{key}' of {what}", IMPAIRMENT_FIELDS)
+                asked[key] = self._impairments(way) if way is not None else {}
             endpoint, _, interface = name.partition(":")
-            yield AccessLink(endpoint, interface, *ways)
+            try:
+                yield AccessLink(endpoint, interface, parse_access(asked))
+            except SettingsError as error:
+                self._findings.error("topology_value", f"{what}: {error}", node.place)
 
     def images(self) -> dict[str, str]:
         section = self._root.section("images", "'images'", level="error")
@@ -274,26 +286,42 @@ class _Reader:
             elif "between" not in section or section.node_of("between") is None or ends:
                 self._findings.error("topology_link", f"a PoP link has {len(ends)} ends, not two", item.place)
 
-    def _link_values(self, section: Section) -> dict[str, Any]:
+    def _link_values(self, options: Node, ends: tuple[str | None, str | None]) -> dict[str, Any]:
+        ways = [key for key in options.value if "->" in key]
+        section = self._section(options, "a PoP link", (*LINK_FIELDS, *ways))
+        if section is None:
+            return {}
         mtu = section.number("mtu", level="error")
         if mtu is not None and (mtu != int(mtu) or not MTU[0] <= mtu <= MTU[1]):
             message = f"'mtu' is {mtu:g}, not a whole number from {MTU[0]} to {MTU[1]}"
             self._findings.error("topology_value", message, section.place_of("mtu"))
             mtu = None
-        return {**self._cable(section), "mtu": int(mtu) if mtu is not None else None}
+        values = {**self._impairments(section), "mtu": int(mtu) if mtu is not None else None}
+        a, b = ends
+        for key in ways if a is not None and b is not None and a != b else ():
+            direction = direction_of(key, (str(a), str(b)))
+            name = "forward" if direction == "a->b" else "backward"
+            if direction is None or name in values:
+                said = f"'{key}': this direction is said twice"
+                message = said if direction else not_a_direction(key, (str(a), str(b)))
+                self._findings.error("topology_value", message, options.key_place(key))
+                continue
+            way = self._section(section.node_of(key), f"'{key}' of a PoP link", IMPAIRMENT_FIELDS)
+            values[name] = self._impairments(way) if way is not None else {}
+        return values
 
-    def _cable(self, section: Section) -> dict[str, Any]:
-        rate = section.quantity("rate", bits_per_second)
-        if rate == 0:
-            self._findings.error(
-                "topology_value", "'rate' is 0: nothing would pass", section.place_of("rate")
-            )
-        return {
-            "delay": section.quantity("delay", seconds),
-            "rate": rate,
-            "jitter": section.quantity("jitter", seconds),
-            **{key: section.quantity(key, share) for key in ("loss", "duplicate", "reorder", "corrupt")},
-        }
+    def _impairments(self, section: Section) -> dict[str, Any]:
+        """What a link is said to do to frames; a value that cannot be is a finding and left out."""
+        values: dict[str, Any] = {}
+        for name in impairment_names():
+            node = section.node_of(name)
+            if node is None:
+                continue
+            try:
+                values[name] = parse_one(name, node.plain())
+            except (ValueError, OverflowError, SettingsError) as error:
+                self._findings.error("topology_value", f"'{name}': {error}", node.place)
+        return values
 
     def _site(self, node: Node, what: str, known: Collection[str]) -> tuple[str | None, Section | None]:
         """(PoP, options) of a host or SAP, written as a mapping or as the PoP's name alone."""

@@ -6,6 +6,7 @@ from pytest_sonemu.descriptors.shapes import (
     Choice,
     Document,
     Either,
+    Flag,
     Items,
     Named,
     Nothing,
@@ -29,7 +30,8 @@ def quantity(units: str, says: str, description: str) -> Shape:
     return Either((Number(least=0), Text(rf"^\s*\+?{_AMOUNT}\s*({units})\s*$", says)), description)
 
 
-SIZE = quantity("|[kKmMgGtT]?([iI]?[bB])?", "512M, 4GiB", "In bytes, or with a unit: 512M, 4GiB.")
+_SIZES = "|[kKmMgGtT]?([iI]?[bB])?"
+SIZE = quantity(_SIZES, "512M, 4GiB", "In bytes, or with a unit: 512M, 4GiB.")
 _TIMES = "|[munµ]?s(ec)?|m|min|h"
 DELAY = quantity(_TIMES, "50ms, 2s", "One way; in seconds, or with a unit: 50ms.")
 RATE = quantity(
@@ -38,22 +40,43 @@ RATE = quantity(
     "In bit/s, or with a unit: 10Mbit.",
 )
 LOSS = quantity("|%", "1%, 0.01", "The share of packets lost: 1%, or 0.01.")
-JITTER = quantity(_TIMES, "5ms", "How far delays differ to either side: 5ms.")
 
 
 def _share(what: str) -> Shape:
     return quantity("|%", "1%, 0.01", f"The share of packets {what}: 1%, or 0.01.")
 
 
-CABLE_FIELDS: dict[str, Shape] = {
-    "delay": DELAY,
+def _time(description: str) -> Shape:
+    return quantity(_TIMES, "50ms, 2s", description)
+
+
+# What a link does to frames; the keys are those of `impairment_names`.
+IMPAIRMENT_FIELDS: dict[str, Shape] = {
     "rate": RATE,
+    "burst": quantity(_SIZES, "15K, 1M", "Bytes that may go at once after a pause."),
+    "queue_packets": Number(least=1, whole=True, description="The most frames that wait for the rate."),
+    "queue_bytes": quantity(_SIZES, "64K, 1M", "The most bytes that wait for the rate."),
+    "delay": DELAY,
+    "jitter": _time("How far delays differ to either side: 5ms."),
+    "distribution": Choice(("uniform", "normal", "pareto"), "Of the jitter."),
+    "jitter_reorders": Flag("Jitter may change the order of frames."),
     "loss": LOSS,
-    "jitter": JITTER,
+    "loss_correlation": _share("whose fate is that of the one before"),
+    "bursts": Table(
+        {name: _share(f"for '{name}'") for name in ("enter", "leave", "bad", "good")},
+        required=("enter", "leave"),
+        called="bursts",
+        description="Losses in bursts: at which shares of packets they begin and end.",
+    ),
     "duplicate": _share("that come twice"),
     "reorder": _share("that come late, behind others"),
+    "reorder_gap": Number(least=1, most=10_000, whole=True, description="Behind how many others."),
+    "reorder_delay": _time("How long they wait for those at most: 50ms."),
     "corrupt": _share("of which a bit is flipped"),
+    "seed": Number(least=0, whole=True, description="What is drawn; else it comes from the run's seed."),
 }
+ONE_WAY = Either((Table(IMPAIRMENT_FIELDS, called="a direction"), Nothing()))
+DIRECTION_PATTERN = "->"
 
 POP_FIELDS: dict[str, Shape] = {
     "cpu": Either(
@@ -65,14 +88,10 @@ POP_FIELDS: dict[str, Shape] = {
 }
 LINK_FIELDS: dict[str, Shape] = {
     "between": Items(NAME, least=2, most=2, description="The two PoPs."),
-    **CABLE_FIELDS,
+    **IMPAIRMENT_FIELDS,
     "mtu": Number(least=MTU[0], most=MTU[1], whole=True, description="Bytes of an IP packet."),
 }
-ACCESS_FIELDS: dict[str, Shape] = {
-    **CABLE_FIELDS,
-    "out": Table(CABLE_FIELDS, called="what the endpoint sends"),
-    "in": Table(CABLE_FIELDS, called="what the endpoint is given"),
-}
+ACCESS_FIELDS: dict[str, Shape] = {**IMPAIRMENT_FIELDS, "out": ONE_WAY, "in": ONE_WAY}
 HOST_FIELDS: dict[str, Shape] = {"pop": NAME, "name": NAME}
 _IMAGE = Text(loose=True, description="An image that stands behind the SAP as a server or client.")
 _UPLINK = Text(loose=True, description="A way out of the bed: nat, or an interface.")
@@ -94,10 +113,15 @@ ROOT_FIELDS: dict[str, Shape] = {
         Either(
             (
                 Items(NAME, least=2, most=2),
-                Table(LINK_FIELDS, required=("between",), called="a PoP link"),
+                Table(
+                    LINK_FIELDS,
+                    required=("between",),
+                    called="a PoP link",
+                    patterns={DIRECTION_PATTERN: ONE_WAY},
+                ),
             )
         ),
-        description="Links between PoPs: [pop1, pop2], or a mapping with delay, rate, loss and mtu.",
+        description="Links between PoPs: [pop1, pop2], or a mapping with delay, rate, loss, mtu, …",
     ),
     "hosts": _entries(HOST_FIELDS, "host", "Machines of the infrastructure itself.", NAME),
     "saps": _entries(SAP_FIELDS, "SAP", "Where the SAPs of services stand.", NAME, Nothing()),

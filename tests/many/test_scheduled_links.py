@@ -133,6 +133,36 @@ def test_a_test_draws_its_own_chance_whatever_came_before() -> None:
     assert len(first) > len(set(first))
 
 
+def test_a_virtual_link_is_impaired_by_the_options_alone_and_repeatably(bed: TestBed) -> None:
+    """Another link on the same way is direct; losses come from seed, test and link; a block lies on top."""
+    links = {"one": {"delay": "10ms", "a->b": {"loss": "40%"}}}
+    both = NetworkService.of("both", [], {"one": ["a", "b"], "other": ["c", "d"]})
+    service = bed.start(both, links=links)
+
+    def came(test: str) -> list[int]:
+        view = service.view(test)
+        numbers = numbers_that_came(service, 60)
+        assert not view.close_view()
+        return numbers
+
+    assert service.link("one").realisation == "relayed"
+    assert rtt_of(service, "c", "d") < 0.005
+    first, other, again = came("test_one"), came("test_two"), came("test_one")
+    assert first == again != other
+    assert 15 < len(first) < 57
+    with service.link("one").impair(delay="30ms", loss=0):
+        assert service.ping("b", "a", 20, interval=0.01).received == 20
+        assert rtt_of(service, "a", "b") >= 0.06
+    back = service.ping("b", "a", 20, interval=0.01)
+    assert 0 < back.received < 20
+    assert 0.02 <= back.rtt.min < 0.06
+    service.stop()
+
+
+def rtt_of(service: Service, source: str, target: str) -> float:
+    return service.ping(source, target, 10, interval=0.01).rtt.min
+
+
 def numbers_that_came(service: Service, count: int) -> list[int]:
     """Which of numbered IP packets from `a` came to `b`, as often as they came."""
     ear, mouth = Ear(service.sap("b")), Mouth(service.sap("a"), "a")

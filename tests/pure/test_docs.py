@@ -15,8 +15,9 @@ from pytest_sonemu.planning.option_models import sap_option_names, service_optio
 from pytest_sonemu.planning.strategies import STRATEGIES
 from pytest_sonemu.relay.model import Impairment
 from pytest_sonemu.sharing.settings import known_keys
+from pytest_sonemu.topology.impairments import impairment_names
 from pytest_sonemu.topology.read import read_topology
-from pytest_sonemu.topology.schema import LINK_FIELDS, POP_FIELDS, ROOT_FIELDS, SAP_FIELDS
+from pytest_sonemu.topology.schema import IMPAIRMENT_FIELDS, LINK_FIELDS, POP_FIELDS, ROOT_FIELDS, SAP_FIELDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -106,8 +107,9 @@ def test_the_guide_s_whole_topology_is_one(tmp_path: Path) -> None:
     file.write_text(block)
     topology = read_topology(file)
     assert len(topology.pops) == 3
-    for key in (*ROOT_FIELDS, *LINK_FIELDS, *POP_FIELDS, *SAP_FIELDS):
+    for key in (*ROOT_FIELDS, *(LINK_FIELDS.keys() - IMPAIRMENT_FIELDS.keys()), *POP_FIELDS, *SAP_FIELDS):
         assert f"{key}:" in block, key
+    assert IMPAIRMENT_FIELDS.keys() == set(impairment_names()) <= names_in("docs/links.md")
 
 
 def test_a_page_names_every_impairment() -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from pytest_sonemu.descriptors.model import Place
 from pytest_sonemu.errors import SettingsError
-from pytest_sonemu.planning.impairments import Access
 from pytest_sonemu.planning.options import (
     Secret,
     ServiceOptions,
@@ -22,6 +21,7 @@ from pytest_sonemu.planning.options import (
 )
 from pytest_sonemu.planning.plan import MountPlan
 from pytest_sonemu.relay.model import Impairment
+from pytest_sonemu.topology.impairments import Access
 from tests.pure.services import empty_service
 
 
@@ -206,6 +206,8 @@ def test_options_made_in_python_merge_as_well() -> None:
         ("images.nginx:1.2=web:dev", parse(images={"nginx:1.2": "web:dev"})),
         ("saps.input.pop=pop1", parse(saps={"input": {"pop": "pop1"}})),
         ("mtu=9000", parse(mtu=9000)),
+        ("links.far.delay=5ms", parse(links={"far": {"delay": "5ms"}})),
+        ("links.a.b.fw:in->web.loss=1%", parse(links={"a.b": {"fw:in -> web": {"loss": "1%"}}})),
         ("fw.interfaces.in.rate=1Mbit", parse(vnfs={"fw": {"interfaces": {"in": {"rate": "1Mbit"}}}})),
         (
             "saps.a.interfaces.a.out.loss=1%",
@@ -232,6 +234,9 @@ def test_the_command_line_leaves_the_rest_as_it_is() -> None:
         ("fw.cpu=many", "'many' is not a number"),
         ("fw.interfaces.in.ratee=1", r"in: ratee: no such impairment \(did you mean 'rate'\?\)"),
         ("saps.input=x", "is not a mapping|unknown option"),
+        ("links.far.dely=1ms", r"links: far: dely: no such impairment \(did you mean 'delay'\?\)"),
+        ("links.far.a->b.rate=0", "far: a->b: rate: 0: nothing would pass"),
+        ("links.far.burst=10K", "far: burst: does nothing without a rate"),
     ],
 )
 def test_a_setting_that_cannot_be_used_says_why(text: str, message: str) -> None:

@@ -22,14 +22,14 @@ from pytest_sonemu.errors import CapabilityError, PlacementError, PlanningError
 from pytest_sonemu.planning import names
 from pytest_sonemu.planning.containers import is_shell
 from pytest_sonemu.planning.describe import describe
-from pytest_sonemu.planning.impairments import Access
 from pytest_sonemu.planning.make import make_hosts_plan
 from pytest_sonemu.planning.plan import Allocations, ContainerPlan, DeploymentPlan, ImageChoice
 from pytest_sonemu.planning.realisation import realisation_of
-from pytest_sonemu.planning.relaying import topology_links
+from pytest_sonemu.planning.relaying import asked_links, topology_links
 from pytest_sonemu.planning.ways import Ways
 from pytest_sonemu.relay.model import Impairment
-from pytest_sonemu.topology.model import AccessLink, Cable, Host, PoP, PopLink, SapSite, Topology
+from pytest_sonemu.topology.impairments import Access
+from pytest_sonemu.topology.model import AccessLink, Host, PoP, PopLink, SapSite, Topology
 from tests.pure.services import (
     IMAGE,
     TWO_POPS,
@@ -287,21 +287,47 @@ def test_a_pop_link_of_the_topology_is_impaired_as_it_says() -> None:
 
 
 def test_cables_of_the_topology_and_of_the_options() -> None:
-    slow, lossy = Cable(delay=0.005, rate=10**7), Cable(loss=0.01)
+    slow, lossy = Impairment(delay=0.005, rate=10**7), Impairment(loss=0.01)
     topology = replace(
         TWO_POPS,
         access=(
-            AccessLink("empty_vnf1", "output", slow, lossy),
-            AccessLink("empty_vnf1", "input", slow, slow),
-            AccessLink("another", "input", slow, slow),
+            AccessLink("empty_vnf1", "output", Access(slow, lossy)),
+            AccessLink("empty_vnf1", "input", Access(slow, slow)),
+            AccessLink("another", "input", Access(slow, slow)),
         ),
     )
     made = plan(empty_service(), topology, vnfs={"empty_vnf1": {"interfaces": {"input": {"delay": "1ms"}}}})
     found = {one.connection_point: one.access for one in endpoint(made, "empty_vnf1").interfaces}
-    assert found["output"] == Access(Impairment(delay=0.005, rate=10**7), Impairment(loss=0.01))
+    assert found["output"] == Access(slow, lossy)
     assert found["input"] == Access(Impairment(delay=0.001), Impairment(delay=0.001)), "an option wins"
     with pytest.raises(PlanningError, match=r"no connection point 'inputs' .*did you mean 'input'"):
-        plan(empty_service(), replace(TWO_POPS, access=(AccessLink("empty_vnf1", "inputs", slow, slow),)))
+        plan(
+            empty_service(),
+            replace(TWO_POPS, access=(AccessLink("empty_vnf1", "inputs", Access(slow, slow)),)),
+        )
+
+
+def test_virtual_links_that_the_options_impair() -> None:
+    asked: dict[str, Any] = {
+        "link-12": {"delay": "5ms", "empty_vnf2->empty_vnf1": {"loss": "1%"}},
+        "mgmt": {"rate": "1Mbit"},
+    }
+    made = plan(empty_service(), TWO_POPS, links=asked)
+    there, back = Impairment(delay=0.005), Impairment(delay=0.005, loss=0.01)
+    assert (link(made, "link-12").impaired, link(made, "link-12").realisation) == ((there, back), "relayed")
+    assert link(made, "mgmt").impaired == (Impairment(rate=10**6),) * 2
+    assert link(made, "link-input").impaired is None
+    specs = asked_links(made, 1)
+    assert sorted(specs) == [f"{made.instance}/link-12", f"{made.instance}/mgmt"]
+    assert specs[f"{made.instance}/link-12"].backward.seed
+    assert "relayed, impaired: delay 0.005; back delay 0.005, loss 0.01" in describe(made)
+    for asked, said in (
+        ({"link-122": {"delay": 1}}, r"no virtual link 'link-122' \(did you mean 'link-12'\?\)"),
+        ({"link-12": {"x->y": {"delay": 1}}}, "'link-12': direction 'x->y' is neither 'empty_vnf1:output->"),
+        ({"mgmt": {"a->b": {"delay": 1}}}, "frames are impaired where they enter it"),
+    ):
+        with pytest.raises(PlanningError, match=said):
+            plan(empty_service(), TWO_POPS, links=asked)
 
 
 def test_what_this_version_does_not_realise_is_refused_by_name() -> None:

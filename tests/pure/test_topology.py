@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ from hypothesis import strategies as st
 
 from pytest_sonemu.descriptors.findings import Findings
 from pytest_sonemu.errors import TopologyError
-from pytest_sonemu.topology.model import AccessLink, Cable, Host, PoP, PopLink, SapSite, Topology
+from pytest_sonemu.relay.model import Bursts, Impairment
+from pytest_sonemu.topology.impairments import Access
+from pytest_sonemu.topology.model import AccessLink, Host, PoP, PopLink, SapSite, Topology
 from pytest_sonemu.topology.read import as_json, from_json, read_topology, topology_of
 
 FULL = """\
@@ -20,6 +23,20 @@ pops:
 links:
   - [pop1, pop2]
   - {between: [pop2, no], delay: 10ms, rate: 100Mbit, loss: 1%, mtu: 9000, jitter: 1ms}
+  - between: [pop1, no]
+    rate: 10Mbit
+    burst: 15K
+    queue_packets: 50
+    queue_bytes: 64K
+    jitter: 1ms
+    distribution: normal
+    jitter_reorders: true
+    bursts: {enter: 1%, leave: 25%}
+    reorder: 1%
+    reorder_gap: 5
+    reorder_delay: 20ms
+    seed: 7
+    "no -> pop1": {rate: 1Mbit, loss: 5%, loss_correlation: 50%}
 hosts:
   h1: pop1
   h2: {pop: pop2}
@@ -56,12 +73,34 @@ def test_everything_a_topology_can_say(tmp_path: Path) -> None:
         links=(
             PopLink("pop1", "pop2"),
             PopLink("pop2", "no", delay=0.01, rate=100_000_000, loss=0.01, mtu=9000, jitter=0.001),
+            PopLink(
+                "pop1",
+                "no",
+                rate=10_000_000,
+                burst=15 * 1024,
+                queue_packets=50,
+                queue_bytes=64 * 1024,
+                jitter=0.001,
+                distribution="normal",
+                jitter_reorders=True,
+                bursts=Bursts(0.01, 0.25),
+                reorder=0.01,
+                reorder_gap=5,
+                reorder_delay=0.02,
+                seed=7,
+                backward={"rate": 1_000_000, "loss": 0.05, "loss_correlation": 0.5},
+            ),
         ),
         hosts=(Host("h1", "pop1"), Host("h2", "pop2")),
         saps=(SapSite("input", "pop1", "web:dev", "nat"), SapSite("output")),
         access=(
             AccessLink(
-                "fw", "input", Cable(0.005, 10_000_000, 0.01, corrupt=0.02), Cable(0.005, 100_000_000)
+                "fw",
+                "input",
+                Access(
+                    Impairment(delay=0.005, rate=10_000_000, loss=0.01, corrupt=0.02),
+                    Impairment(delay=0.005, rate=100_000_000),
+                ),
             ),
         ),
         images={"sonatanfv/*": "sonemu/vnf-base"},
@@ -130,6 +169,13 @@ fabric: ovs
         ("pops: [a, b]\nlinks: [{between: [a, b], rate: 0}]", "nothing would pass"),
         ("pops: [a, b]\nlinks: [{between: [a, b], loss: 120%}]", "more than 100 %"),
         ("pops: [a]\nhosts: {h: }", "has no PoP"),
+        ("pops: [a, b]\nlinks: [{between: [a, b], 'a->c': {rate: 1Mbit}}]", "'a->c' is neither 'a->b' nor"),
+        ("pops: [a, b]\nlinks: [{between: [a, b], 'a->b': {dely: 1ms}}]", "did you mean 'delay'"),
+        ("pops: [a, b]\nlinks: [{between: [a, b], 'a->b': {}, 'b -> a': {}, 'b->a': {}}]", "said twice"),
+        ("pops: [a, b]\nlinks: [{between: [a, b], burst: 10K}]", "burst: does nothing without a rate"),
+        ("pops: [a, b]\nlinks: [{between: [a, b], loss: 1%, bursts: {enter: 1%, leave: 5%}}]", "exclude"),
+        ("pops: [a, b]\nlinks: [{between: [a, b], distribution: flat}]", "'distribution': distribution 'fl"),
+        ("pops: [a, b]\nlinks: [{between: [a, b], bursts: {enter: 1%}}]", "is not a Bursts"),
         ("pops: [a]\nimages: [x]", "not a mapping"),
         ("pops: [a]\naccess: {fw: {delay: 1ms}}", "'fw' names no interface (write endpoint and"),
         ("pops: [a]\naccess: {'fw:in': {rate: 0}}", "nothing would pass"),
@@ -152,6 +198,26 @@ def test_what_cannot_be_read_raises_with_its_findings(tmp_path: Path) -> None:
     ) as caught:
         read_topology(path)
     assert len(caught.value.findings) == 1
+
+
+def test_a_pop_link_in_python_is_written_as_in_a_file() -> None:
+    link = PopLink(
+        "p",
+        "q",
+        delay="10ms",
+        rate="100Mbit",
+        bursts={"enter": "1%", "leave": 0.5},
+        backward={"rate": "1Mbit"},
+    )
+    assert (link.delay, link.rate, link.bursts) == (0.01, 100_000_000, Bursts(0.01, 0.5))
+    there, back = link.towards("a->b"), link.towards("b->a")
+    assert replace(there, rate=1_000_000) == back
+    assert PopLink("p", "q", seed=7).shaped is False
+    assert PopLink("p", "q", backward={"loss": "1%"}).shaped
+    with pytest.raises(TopologyError, match=r"PoP link 'p-q': delay: '10 parsecs' is not a time"):
+        PopLink("p", "q", delay="10 parsecs")
+    with pytest.raises(TopologyError, match=r"a->b: lss: no such impairment \(did you mean 'loss'\?\)"):
+        PopLink("p", "q", forward={"lss": 1})
 
 
 def test_json_and_back() -> None:

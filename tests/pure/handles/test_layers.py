@@ -9,8 +9,8 @@ import pytest
 from pytest_sonemu.errors import SettingsError
 from pytest_sonemu.handles.layers import Layer, combined, seed_of
 from pytest_sonemu.handles.schedule import flap, merged, parse_steps
-from pytest_sonemu.planning.impairments import changed, parse_access, parse_impairment, require_effect
 from pytest_sonemu.relay.model import Bursts, Impairment, derive_seed
+from pytest_sonemu.topology.impairments import changed, parse_access, parse_impairment, require_effect
 
 RUN, LINK = 7, "firewall/link-1"
 
@@ -98,7 +98,7 @@ def test_a_seed_that_was_not_given_is_of_link_and_test() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"rate": 0}, "rate 0 is not a whole number between 1"),
+        ({"rate": 0}, "rate: 0: nothing would pass"),
         ({"rate": "1Mbit", "queue_packets": 0}, "queue_packets 0 is not"),
         ({"queue_packets": 1.5}, "queue_packets: 1.5 is not a whole number"),
         ({"distribution": "gauss"}, "there are uniform, normal and pareto"),

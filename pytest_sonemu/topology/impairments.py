@@ -1,4 +1,4 @@
-"""Impairments as people write them, in marks, options and calls: `delay="50ms"`, `loss="1%"`."""
+"""Impairments as people write them, in topologies, marks, options and calls: `delay="50ms"`, `loss="1%"`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 from pytest_sonemu import units
 from pytest_sonemu.errors import SettingsError, did_you_mean
-from pytest_sonemu.relay.model import MOST_SEED, Bursts, Impairment
-from pytest_sonemu.topology.model import Cable, PopLink, Topology
+from pytest_sonemu.relay.model import MOST_SEED, Bursts, Direction, Impairment
 
 
 def _bursts(value: object) -> Bursts:
@@ -18,6 +17,13 @@ def _bursts(value: object) -> Bursts:
     if isinstance(value, Mapping) and {"enter", "leave"} <= set(value) <= {"enter", "leave", "bad", "good"}:
         return Bursts(**{name: units.share(share) for name, share in value.items()})
     raise ValueError(f"{value!r} is not a Bursts(enter=, leave=)")
+
+
+def _rate(value: float | str) -> int:
+    rate = units.bits_per_second(value)
+    if not rate:
+        raise ValueError(f"{value!r}: nothing would pass; a link that carries nothing is down()")
+    return rate
 
 
 def _whole(value: float | str) -> int:
@@ -45,7 +51,7 @@ def _flag(value: object) -> bool:
 
 
 _PARSERS: dict[str, Callable[[Any], object]] = {
-    "rate": units.bits_per_second,
+    "rate": _rate,
     "burst": units.size_bytes,
     "queue_packets": _whole,
     "queue_bytes": units.size_bytes,
@@ -119,6 +125,45 @@ def require_effect(changes: Mapping[str, Any], after: Iterable[Impairment]) -> N
 
 
 @dataclass(frozen=True, slots=True)
+class Impairments:
+    """What is asked of a link: of `both` directions, and of those in `ways`, by the name each is given."""
+
+    both: Mapping[str, Any] = field(default_factory=dict)
+    ways: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def towards(self, *names: str) -> Impairment:
+        """What one direction does, by the names that it goes under; what is its own wins."""
+        value = changed(Impairment(), self.both)
+        for name, own in self.ways.items():
+            value = changed(value, own) if name in names else value
+        return value
+
+
+def parse_impairments(value: Mapping[str, Any], is_way: Callable[[str], bool]) -> Impairments:
+    """What a link is asked for: `{"rate": "10Mbit", "a->b": {"delay": "5ms"}}`.
+
+    `is_way` says which keys are names of directions. Raises SettingsError.
+    """
+    plain = {str(name): entry for name, entry in value.items()}
+    tables = {name: plain.pop(name) or {} for name in list(plain) if is_way(name)}
+    both = parse_impairment(plain)
+    ways = {}
+    for name, table in tables.items():
+        if not isinstance(table, Mapping):
+            raise SettingsError(f"{name}: {table!r} is not a mapping of impairments")
+        try:
+            ways[name] = parse_impairment(table)
+        except SettingsError as error:
+            raise SettingsError(f"{name}: {error}") from None
+    found = Impairments(both, ways)
+    afters = [found.towards(name) for name in ways]
+    require_effect(both, afters if len(afters) > 1 else [*afters, found.towards()])
+    for own, after in zip(ways.values(), afters, strict=True):
+        require_effect(own, (after,))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
     """What the cable of one interface does to frames: those its endpoint sends, and those it is given."""
 
@@ -132,40 +177,69 @@ def parse_access(value: Mapping[str, Any]) -> Access:
     What is named counts for both directions; what `out` (sent by the endpoint) and `in` (given to it) name
     wins there. Raises SettingsError.
     """
-    values = dict(value)
-    ways = [values.pop("out", None) or {}, values.pop("in", None) or {}]
-    for way in ways:
-        if not isinstance(way, Mapping):
-            raise SettingsError(f"{way!r} is not a mapping of impairments")
-    both = parse_impairment(values)
-    sent, given = (parse_impairment(way) for way in ways)
-    of_sent, of_given = (changed(changed(Impairment(), both), own) for own in (sent, given))
-    require_effect(both, (of_sent, of_given))
-    require_effect(sent, (of_sent,))
-    require_effect(given, (of_given,))
-    return Access(of_sent, of_given)
+    found = parse_impairments(value, ("out", "in").__contains__)
+    return Access(found.towards("out"), found.towards("in"))
 
 
-def topology_access(topology: Topology, endpoint: str) -> dict[str, Access]:
-    """What a topology says of the cables of an endpoint, by connection point."""
-    return {
-        link.interface: Access(impairment_of(link.sent), impairment_of(link.given))
-        for link in topology.access
-        if link.endpoint == endpoint
-    }
+def parse_link(value: Mapping[str, Any]) -> Impairments:
+    """A link's impairments: `{"rate": "10Mbit", "fw->server": {"delay": "5ms"}}`. Raises SettingsError."""
+    found = parse_impairments(value, lambda name: "->" in name)
+    return Impairments(found.both, {name.replace(" ", ""): own for name, own in found.ways.items()})
 
 
-def impairment_of(link: Cable | PopLink) -> Impairment:
-    """What a link of the topology does to the frames of each of its directions."""
-    return Impairment(
-        rate=link.rate,
-        delay=link.delay or 0.0,
-        jitter=link.jitter or 0.0,
-        loss=link.loss or 0.0,
-        duplicate=link.duplicate or 0.0,
-        reorder=link.reorder or 0.0,
-        corrupt=link.corrupt or 0.0,
+def direction_of(asked: str, ends: tuple[str, str]) -> Direction | None:
+    """Which direction of a link between `ends` is meant by "pop1->pop2"; None: neither."""
+    text = asked.replace(" ", "")
+    for pair in _spellings(*ends):
+        if text == "->".join(pair):
+            return "a->b"
+        if text == "->".join(reversed(pair)):
+            return "b->a"
+    return None
+
+
+def _spellings(a: str, b: str) -> Iterable[tuple[str, str]]:
+    """How the two ends of a link may be called, what is exact first: "fw:input" is also plain "fw"."""
+    yield a, b
+    plain_a, plain_b = a.partition(":")[0], b.partition(":")[0]
+    if plain_a != plain_b:
+        yield from ((plain_a, plain_b), (a, plain_b), (plain_a, b))
+    yield "a", "b"
+
+
+def of_link(asked: Impairments, name: str, ends: tuple[str, str] | None) -> tuple[Impairment, Impairment]:
+    """What each direction of a link between `ends` does, "a->b" first. Raises SettingsError.
+
+    Without `ends` (an E-LAN, an E-Tree) frames are impaired where they enter it, all alike.
+    """
+    names: dict[Direction, list[str]] = {"a->b": [], "b->a": []}
+    for way in asked.ways:
+        if ends is None:
+            raise SettingsError(no_direction(way, name))
+        direction = direction_of(way, ends)
+        if direction is None:
+            raise SettingsError(not_a_direction(way, ends))
+        names[direction].append(way)
+    return asked.towards(*names["a->b"]), asked.towards(*names["b->a"])
+
+
+def no_direction(asked: str, name: str) -> str:
+    return (
+        f"direction '{asked}' of {name}: frames are impaired where they enter it, all alike;"
+        " leave it out, or impair an endpoint's interface, direction 'out' or 'in'"
     )
+
+
+def not_a_direction(asked: str, ends: tuple[str, str]) -> str:
+    a, b = ends
+    return f"direction '{asked}' is neither '{a}->{b}' nor '{b}->{a}'"
+
+
+def parse_one(name: str, value: object) -> object:
+    """One value, in its range. Raises ValueError, and SettingsError where it is out of its range."""
+    parsed: Any = _PARSERS[name](value)
+    Impairment(**{name: parsed})
+    return parsed
 
 
 def impairment_names() -> Iterable[str]:
