@@ -178,6 +178,10 @@ class BedClient(Connection):
         """The value of a `net.*` key in an endpoint's namespace."""
         return expect(self.request(readings.ReadSysctl(instance, endpoint, name)), readings.Sysctl).value
 
+    def no_routes(self, instance: str, endpoint: str, /) -> int:
+        """How many IPv4 packets the kernel of an endpoint's namespace has had no route for."""
+        return expect(self.request(readings.CountNoRoutes(instance, endpoint)), readings.NoRoutes).packets
+
     def impair(self, target: str, forward: Impairment | None, backward: Impairment | None) -> None:
         """Impair what `target` names (see `messages.Impair`); both None: as the topology has it."""
         self.request(messages.Impair(target, forward, backward))

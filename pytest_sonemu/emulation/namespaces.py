@@ -131,6 +131,17 @@ def read_sysctl(namespace: int, name: str) -> str:
     return inside(namespace, read)
 
 
+def count_no_routes(namespace: int) -> int:
+    """How many IPv4 packets that came in had no route there (the kernel's `IpExtInNoRoutes`)."""
+
+    def read() -> str:
+        return Path("/proc/thread-self/net/netstat").read_text()
+
+    rows = [line.split() for line in inside(namespace, read).splitlines() if line.startswith("IpExt:")]
+    names, values = rows
+    return int(dict(zip(names, values, strict=True))["InNoRoutes"])
+
+
 def sysctl_path(name: str) -> Path:
     """The file of a sysctl key. Only `net.*` keys belong to a namespace; anything else is refused.
 

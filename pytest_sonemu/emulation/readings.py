@@ -155,6 +155,21 @@ class Sysctl:
 
 
 @dataclass(frozen=True, slots=True)
+class CountNoRoutes:
+    """How many IPv4 packets an endpoint's kernel has had no route for. Reply: `NoRoutes`."""
+
+    instance: str
+    endpoint: str
+    kind: Literal["count_no_routes"] = "count_no_routes"
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoutes:
+    packets: int
+    kind: Literal["no_routes"] = "no_routes"
+
+
+@dataclass(frozen=True, slots=True)
 class ReadImpairment:
     """What impairs a target now. Reply: `Impairments`."""
 
@@ -187,6 +202,14 @@ class RelayCounters:
 
 
 Reading = (
-    ReadSysctl | CountRelayed | ReadImpairment | ReadPast | ReadEvents | ReadRules | Survey | BetweenTests
+    ReadSysctl
+    | CountNoRoutes
+    | CountRelayed
+    | ReadImpairment
+    | ReadPast
+    | ReadEvents
+    | ReadRules
+    | Survey
+    | BetweenTests
 )
-Seen = Sysctl | RelayCounters | Impairments | Past | Events | Rules | Surveyed | Found
+Seen = Sysctl | NoRoutes | RelayCounters | Impairments | Past | Events | Rules | Surveyed | Found

@@ -122,6 +122,8 @@ class Requests:
                 return readings.Sysctl(before)
             case readings.ReadSysctl(instance, endpoint, name):
                 return readings.Sysctl(namespaces.read_sysctl(self._namespace(instance, endpoint), name))
+            case readings.CountNoRoutes(instance, endpoint):
+                return readings.NoRoutes(namespaces.count_no_routes(self._namespace(instance, endpoint)))
             case protocol.Cut(instance):
                 bed.instance(instance).cut(request)
             case protocol.Forward(instance, endpoint, port, kind, outer):

@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Literal
 
@@ -18,9 +18,9 @@ from pytest_sonemu.handles.factory import SocketFactory
 from pytest_sonemu.handles.frames import TCP, UDP, Frame
 from pytest_sonemu.handles.listeners import ListeningPlace
 from pytest_sonemu.handles.observer import Observer, Watch
-from pytest_sonemu.handles.results import ConnectResult, Protocol
+from pytest_sonemu.handles.results import ConnectResult, Protocol, Sighting
 from pytest_sonemu.handles.route_errors import route_error
-from pytest_sonemu.handles.sightings import Tracker, sight, stations, unanswered_questions
+from pytest_sonemu.handles.sightings import Station, Tracker, sight, stations, unanswered_questions
 from pytest_sonemu.handles.targets import Family, Place, Spot, Target, find_spot, find_target, source_address
 from pytest_sonemu.handles.verdict import Evidence, SocketEnd, ended_in, judge
 from pytest_sonemu.planning.plan import DeploymentPlan
@@ -95,16 +95,17 @@ class _Probe:
         self._port, self._payload = port, payload
         self._family = socket.AF_INET if target.address.version == 4 else socket.AF_INET6
         self._type = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+        self._patience = 0.0
         self.missed = 0
 
     def run(self, listen: bool, timeout: float) -> ConnectResult:
+        self._patience = timeout
         with ExitStack() as stack:
             listener = self._listener(stack) if listen else None
             sock = self._socket(stack)
             source_port: int = sock.getsockname()[1]
             tcp = self._protocol == "tcp"
-            ports = frozenset() if tcp else frozenset({self._port, source_port})
-            watch = stack.enter_context(self._observer.watch(Wanted(tcp=tcp, udp_ports=ports)))
+            watch = stack.enter_context(self._observer.watch(self._wanted(source_port)))
             started = time.monotonic()
             deadline = started + timeout
             frames: list[Frame] = []
@@ -133,15 +134,7 @@ class _Probe:
         answer: bytes | None,
     ) -> ConnectResult:
         places = stations(self._plan)
-        tracker = Tracker(
-            source=self._source.endpoint.id,
-            protocol=TCP if self._protocol == "tcp" else UDP,
-            source_port=source_port,
-            port=self._port,
-            address=self._target.address,
-            payload=self._payload if self._protocol == "udp" else b"",
-        )
-        seen = sight(frames, places, tracker)
+        seen = sight(frames, places, self._tracker(source_port))
         evidence = Evidence(
             source=self._source.endpoint.id,
             target=self._target.endpoint,
@@ -154,7 +147,10 @@ class _Probe:
         )
         ended = ended_in(evidence)
         if ended is not None:
-            words = route_error(self._factory, self._plan, frames, places, ended)
+            with self._observer.counting:
+                words = route_error(
+                    self._factory, self._plan, frames, places, ended, lambda: self._comes_again(places, ended)
+                )
             evidence = replace(evidence, route_error=words)
         verdict = judge(evidence)
         return ConnectResult(
@@ -173,6 +169,39 @@ class _Probe:
             seen=seen,
             answer=answer,
         )
+
+    def _tracker(self, source_port: int) -> Tracker:
+        return Tracker(
+            source=self._source.endpoint.id,
+            protocol=TCP if self._protocol == "tcp" else UDP,
+            source_port=source_port,
+            port=self._port,
+            address=self._target.address,
+            payload=self._payload if self._protocol == "udp" else b"",
+        )
+
+    def _comes_again(self, places: dict[str, Station], where: Sighting) -> bool:
+        """Send the first packet of another connection; whether it was seen where the last one was."""
+        with ExitStack() as stack:
+            sock = self._socket(stack)
+            source_port: int = sock.getsockname()[1]
+            watch = stack.enter_context(self._observer.watch(self._wanted(source_port)))
+            sock.connect_ex((str(self._target.address), self._port))
+            if self._protocol == "udp":
+                with suppress(OSError):  # it may be refused as the last one was
+                    sock.send(self._payload)
+            frames: list[Frame] = []
+            deadline = time.monotonic() + self._patience
+            while watch.wait(deadline):
+                frames += watch.frames()
+                seen = sight(frames, places, self._tracker(source_port))
+                if any((each.part, each.at, each.direction) == ("first", where.at, "in") for each in seen):
+                    return True
+        return False
+
+    def _wanted(self, source_port: int) -> Wanted:
+        tcp = self._protocol == "tcp"
+        return Wanted(tcp=tcp, udp_ports=frozenset() if tcp else frozenset({self._port, source_port}))
 
     def _socket(self, stack: ExitStack) -> socket.socket:
         sock = stack.enter_context(

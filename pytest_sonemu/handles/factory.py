@@ -1,4 +1,4 @@
-"""What probes need of a bed: sockets that belong to a namespace they never enter."""
+"""What probes need of a bed: sockets that belong to a namespace they never enter, and a kernel's count."""
 
 from __future__ import annotations
 
@@ -16,3 +16,7 @@ class SocketFactory(Protocol):
     def socket(
         self, instance: str | None, endpoint: str | None, family: int, kind: int, protocol: int = 0, /
     ) -> sockets.socket: ...
+
+    def no_routes(self, instance: str, endpoint: str, /) -> int:
+        """How many IPv4 packets that namespace's kernel has had no route for."""
+        ...

@@ -53,6 +53,8 @@ class Observer:
         self._reader: Watch | None = None
         # For the probes that watch here: they go to the same ports.
         self.listeners = Listeners()
+        # Held by the probe that compares a kernel's counters before and after one packet of its own.
+        self.counting = threading.Lock()
 
     def watch(self, wanted: Wanted, match: Callable[[Frame], bool] = lambda frame: True) -> Watch:
         """Begin to collect the wanted frames for which `match` holds; close it, or use it in `with`.

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
+from pytest_sonemu.emulation.namespaces import count_no_routes
 from pytest_sonemu.planning.batches import endpoint_batch, fabric_batches, namespace_sysctls
 from pytest_sonemu.planning.plan import (
     Bridge,
@@ -118,6 +119,10 @@ class KernelBed:
             return self.fabric.socket(family, kind, protocol)
         assert instance == self.plan.instance
         return self.spaces[endpoint].socket(family, kind, protocol)
+
+    def no_routes(self, instance: str, endpoint: str, /) -> int:
+        assert instance == self.plan.instance
+        return count_no_routes(self.spaces[endpoint].fd)
 
     def stop(self, endpoint: str) -> None:
         """As when a VNF's container ends: its namespace and its interfaces go, on both sides."""

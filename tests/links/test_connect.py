@@ -143,6 +143,32 @@ def test_a_router_without_a_route_rejects_each_time(bed: KernelBed, probe: Probe
     assert any("has no route there" in result.reason for result in results)
 
 
+TRANSLATE = """
+table ip t {
+    chain nat { type nat hook prerouting priority dstnat; ip daddr 198.51.100.1 dnat to 10.30.1.2; }
+    chain c { type filter hook forward priority 0; ip daddr 10.30.1.2 drop; }
+}"""
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_router_that_translates_without_a_route_and_drops(
+    bed: KernelBed, probe: Probe, protocol: str
+) -> None:
+    bed.spaces["input"].run("ip", "route", "add", "198.51.100.0/24", "via", "10.30.0.2")
+    bed.spaces["fw"].nft(TRANSLATE)
+    targets = ["198.51.100.1", "198.51.100.2"] * 7
+    with ThreadPoolExecutor(14) as pool:
+        results = list(
+            pool.map(lambda target: probe("input", target, timeout=0.2, **{protocol: 80}), targets)
+        )
+    # What is translated has a route and is dropped, what is not has none.
+    assert {(str(result.address), result.outcome) for result in results} == {
+        ("198.51.100.1", "dropped"),
+        ("198.51.100.2", "rejected"),
+    }
+    assert all(result.lost_at == "fw" for result in results if result.outcome == "dropped")
+
+
 @pytest.mark.parametrize(
     ("kind", "outcome", "words"),
     [
