@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pytest_sonemu.relay.board import LATENESS, MOST_HELD, Board
+from pytest_sonemu.relay.counters import LaneCounters, WayCounters
 from pytest_sonemu.relay.decisions import key_of, loss_chain, nanoseconds
 from pytest_sonemu.relay.model import Direction, Distribution, FlowSpec, Impairment, LinkSpec
 from pytest_sonemu.relay.packets import PacketSocket
-from pytest_sonemu.relay.shaper import LaneCounters, WayCounters, burst_time, queue_limits
+from pytest_sonemu.relay.shaper import burst_time, queue_limits
 from pytest_sonemu.relay.shortcuts import Passed, Shortcuts
 
 CORE = Path(__file__).resolve().with_name("libcore.so")

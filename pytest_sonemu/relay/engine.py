@@ -8,10 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from pytest_sonemu.relay import offload
+from pytest_sonemu.relay.agenda import Agenda
 from pytest_sonemu.relay.board import LATENESS, MOST_HELD, Board
+from pytest_sonemu.relay.lanes import Frame, Way
 from pytest_sonemu.relay.model import Direction, FlowSpec, LinkSpec
 from pytest_sonemu.relay.packets import PacketSocket
-from pytest_sonemu.relay.shaper import Agenda, Frame, Shaper, Way
+from pytest_sonemu.relay.shaper import Shaper
 
 
 class Engine(Board[Shaper, Way]):

@@ -8,166 +8,18 @@ ideal ones, when a frame would have left a perfect link, so that being called la
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
 from functools import partial
-from heapq import heapify, heappop, heappush
 
+from pytest_sonemu.relay.agenda import Agenda
+from pytest_sonemu.relay.counters import LaneCounters
 from pytest_sonemu.relay.decisions import Decider, key_of, nanoseconds
+from pytest_sonemu.relay.lanes import Frame, Held, Lane
 from pytest_sonemu.relay.model import Direction, Impairment
 from pytest_sonemu.relay.offload import corrupted
 
 _LEAST_QUEUE, _MOST_QUEUE = 48 * 1024, 16 * 2**20
 _QUANTUM = 1514
 _WIDEST = 4  # times the jitter: later than that few are
-
-Action = Callable[["Frame", int], None]
-
-
-class Frame:
-    """A frame on its way. `data` begins with its vnet header; `size` in layer-2 bytes of its wire frames."""
-
-    __slots__ = ("arrived", "data", "hop", "jitter", "kind", "segments", "size", "way")
-
-    def __init__(self, way: Way, data: bytes, size: int, segments: int = 1, kind: int = 0) -> None:
-        self.way = way
-        self.data = data
-        self.size = size
-        self.segments = segments
-        self.kind = kind
-        self.hop = 0
-        self.arrived = 0
-        self.jitter = 0
-
-    def copy(self) -> Frame:
-        twin = Frame(self.way, self.data, self.size, self.segments, self.kind)
-        twin.hop = self.hop
-        return twin
-
-
-@dataclass(slots=True)
-class LaneCounters:
-    """What one flow has met on one direction of a link, in wire frames and layer-2 bytes."""
-
-    packets: int = 0
-    bytes: int = 0
-    sent_packets: int = 0
-    sent_bytes: int = 0
-    lost: int = 0
-    overflowed: int = 0
-    duplicated: int = 0
-    reordered: int = 0
-    corrupted: int = 0
-    queued_packets: int = 0
-    queued_bytes: int = 0
-
-    def add(self, other: LaneCounters) -> None:
-        for entry in fields(self):
-            setattr(self, entry.name, getattr(self, entry.name) + getattr(other, entry.name))
-
-
-@dataclass(slots=True)
-class WayCounters:
-    """What one flow has seen, in wire frames and layer-2 bytes.
-
-    `refused` by the kernel at the egress; no `memory` left for it.
-    """
-
-    packets: int = 0
-    bytes: int = 0
-    sent_packets: int = 0
-    sent_bytes: int = 0
-    refused: int = 0
-    memory: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class Lane:
-    """What a shaper keeps for one flow: its numbering, its part of the queue, its held-back frames."""
-
-    shaper: Shaper
-    virtual_link: str
-    deciders: tuple[Decider, Decider]
-    queue: deque[Frame] = field(default_factory=deque)
-    deficit: int = 0
-    last_exit: int = -1
-    held: list[_Held] = field(default_factory=list)
-    counters: LaneCounters = field(default_factory=LaneCounters)
-
-
-@dataclass(slots=True, eq=False)
-class Way:
-    """A flow as the shapers see it. `egress` means something to the caller alone."""
-
-    virtual_link: str
-    lanes: list[Lane] = field(default_factory=list)
-    egress: int = 0
-    counters: WayCounters = field(default_factory=WayCounters)
-
-    @property
-    def by_frame(self) -> bool:
-        """Whether super-frames must be cut before they start on this way."""
-        return any(lane.shaper.impairment.by_frame for lane in self.lanes)
-
-
-@dataclass(slots=True, eq=False)
-class _Held:
-    frame: Frame
-    after: int  # how many more frames go first
-    released: bool = False
-
-
-class Agenda:
-    """What is to be done when: the one clock of all shapers. `out` collects what has crossed its way."""
-
-    def __init__(self) -> None:
-        self.out: list[tuple[int, Frame]] = []
-        self.held = 0  # bytes of all frames that are on their way
-        self._entries: list[tuple[int, int, Action, Frame]] = []
-        self._count = 0
-
-    @property
-    def due(self) -> int | None:
-        return self._entries[0][0] if self._entries else None
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def put(self, time: int, action: Action, frame: Frame) -> None:
-        self._count += 1
-        heappush(self._entries, (time, self._count, action, frame))
-
-    def enter(self, frame: Frame, now: int) -> None:
-        """A frame stands before hop `frame.hop` of its way; what is due by `now` must have been done."""
-        lanes = frame.way.lanes
-        if frame.hop == 0:
-            self.held += len(frame.data)
-        if frame.hop == len(lanes):
-            self.held -= len(frame.data)
-            self.out.append((now, frame))
-        else:
-            lane = lanes[frame.hop]
-            lane.shaper.arrive(lane, frame, now)
-
-    def onward(self, frame: Frame, now: int) -> None:
-        """A frame has left a link."""
-        frame.hop += 1
-        self.enter(frame, now)
-
-    def hurry(self, shaper: Shaper, latest: int) -> None:
-        """What leaves a shaper leaves it by then; of what leaves together the first to come is first."""
-        for place, (time, count, action, frame) in enumerate(self._entries):
-            leaves = action == self.onward and frame.way.lanes[frame.hop].shaper is shaper
-            if leaves and time > latest:
-                self._entries[place] = (latest, count, action, frame)
-        heapify(self._entries)
-
-    def run(self, now: int) -> None:
-        """Do all that is due by `now`, each thing at its own time and in their order."""
-        entries = self._entries
-        while entries and entries[0][0] <= now:
-            time, _, action, frame = heappop(entries)
-            action(frame, time)
 
 
 class Shaper:
@@ -262,7 +114,7 @@ class Shaper:
             frame.data = corrupted(frame.data, decision.place)
         if decision.reorder:
             counters.reordered += frame.segments
-            held = _Held(frame, self.impairment.reorder_gap)
+            held = Held(frame, self.impairment.reorder_gap)
             lane.held.append(held)
 
             def release(_: Frame, at: int) -> None:

@@ -10,9 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_sonemu.relay import offload
+from pytest_sonemu.relay.agenda import Agenda
 from pytest_sonemu.relay.core import CORE, CoreBoard
+from pytest_sonemu.relay.lanes import Frame, Way
 from pytest_sonemu.relay.model import Bursts, FlowSpec, Impairment, LinkSpec
-from pytest_sonemu.relay.shaper import Agenda, Frame, Shaper, Way
+from pytest_sonemu.relay.shaper import Shaper
 from tests.links.lab import core_path, examples
 from tests.links.test_offload import cases, super_frame, tunnels
 

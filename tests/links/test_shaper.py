@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_sonemu.relay.agenda import Agenda
 from pytest_sonemu.relay.decisions import Decider, key_of
+from pytest_sonemu.relay.lanes import Frame, Way
 from pytest_sonemu.relay.model import Impairment
-from pytest_sonemu.relay.shaper import Agenda, Frame, Shaper, Way
+from pytest_sonemu.relay.shaper import Shaper
 
 MS = 10**6
 DATA = bytes(10) + bytes(range(100))
