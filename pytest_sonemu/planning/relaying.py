@@ -141,9 +141,9 @@ def relaying(plans: Iterable[DeploymentPlan], topology: Topology, impaired: Cont
                     lines.add((plan.instance, link.id))
                     flows += _both_ways(name, a.outer, b.outer, there)
                 continue
-            for port, hops in _lan_ports(plan, link, impaired):
+            for port, hops, member in _lan_ports(plan, link, impaired):
                 ports.add(port)
-                flows += _both_ways(name, port.port, port.outside, hops)
+                flows += _both_ways(name, port.port, port.outside, hops, member)
     return Relaying(tuple(flows), frozenset(lines), frozenset(ports))
 
 
@@ -171,8 +171,8 @@ def _line_hops(
 
 def _lan_ports(
     plan: DeploymentPlan, link: LinkPlan, impaired: Container[str]
-) -> Iterator[tuple[RelayedPort, Hops]]:
-    """The relayed ports of an E-LAN or E-Tree, with the hops from the port into its bridge.
+) -> Iterator[tuple[RelayedPort, Hops, str]]:
+    """The relayed ports of an E-LAN or E-Tree, with the hops from the port into its bridge, and whose it is.
 
     What the whole link does to frames it does where they enter it.
     """
@@ -184,22 +184,22 @@ def _lan_ports(
         ]
         hops = tuple(hop for hop in own if hop[0] in impaired)
         if hops and end.outer in bridges:
-            yield _relayed(end.outer, bridges[end.outer], plan), hops
+            yield _relayed(end.outer, bridges[end.outer], plan), hops, str(end)
     for joint in link.joints:
         # Frames come out of the joint's far end after they have left the bridge of its near one.
         if joint.pop_link in impaired:
-            yield _relayed(joint.b, bridges[joint.b], plan), ((joint.pop_link, "a->b"),)
+            yield _relayed(joint.b, bridges[joint.b], plan), ((joint.pop_link, "a->b"),), ""
 
 
 def _relayed(port: str, bridge: Bridge, plan: DeploymentPlan) -> RelayedPort:
     return RelayedPort(port, bridge.name, port in bridge.isolated, plan.number)
 
 
-def _both_ways(virtual_link: str, a: str, b: str, there: Hops) -> list[FlowSpec]:
+def _both_ways(virtual_link: str, a: str, b: str, there: Hops, member: str = "") -> list[FlowSpec]:
     """A flow each way. A whole E-LAN's own hop counts on the way in only."""
     back: Hops = tuple(
         (name, "b->a" if direction == "a->b" else "a->b")
         for name, direction in reversed(there)
         if not (b.endswith("o") and name == virtual_link)
     )
-    return [FlowSpec(virtual_link, a, there, b), FlowSpec(virtual_link, b, back, a)]
+    return [FlowSpec(virtual_link, a, there, b, member), FlowSpec(virtual_link, b, back, a, member)]

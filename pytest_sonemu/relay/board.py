@@ -83,7 +83,7 @@ class Board(ABC, Generic[Shape, Path]):
     def _put_flow(self, flow: FlowSpec, indices: Mapping[str, int]) -> None:
         known = self._flows.get(flow.ingress)
         ingress, egress = indices[flow.ingress], indices[flow.egress]
-        if known is not None and (known[0].hops, known[0].virtual_link) == (flow.hops, flow.virtual_link):
+        if known is not None and _way(known[0]) == _way(flow):
             # The same way between interfaces that may be new: numbering and counters go on.
             self._turn_to(known[2], egress)
             self._flows[flow.ingress] = flow, ingress, known[2]
@@ -145,6 +145,10 @@ class Board(ABC, Generic[Shape, Path]):
 
     @abstractmethod
     def _own_counters(self) -> dict[str, Any]: ...
+
+
+def _way(flow: FlowSpec) -> tuple[object, ...]:
+    return flow.hops, flow.virtual_link, flow.member
 
 
 def _by_name(what: str, named: Iterable[tuple[str, T]]) -> dict[str, T]:

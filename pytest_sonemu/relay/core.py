@@ -113,6 +113,7 @@ class Shape:
 @dataclass(slots=True, eq=False)
 class CorePath:
     virtual_link: str
+    member: str
     handle: int
     shapes: list[Shape]
     egress: int
@@ -169,7 +170,7 @@ class CoreBoard(Board[Shape, CorePath]):
     def _new_path(self, flow: FlowSpec, shapes: list[Shape], egress: int) -> CorePath:
         handles = (ctypes.c_void_p * max(len(shapes), 1))(*(shape.handle for shape in shapes))
         handle = self._made(self.library.core_new_way(egress, handles, len(shapes)))
-        path = CorePath(flow.virtual_link, handle, shapes, egress)
+        path = CorePath(flow.virtual_link, flow.member, handle, shapes, egress)
         for hop, shape in enumerate(shapes):
             shape.paths.append((path, hop))
             self._set_keys(path, hop)
@@ -178,7 +179,8 @@ class CoreBoard(Board[Shape, CorePath]):
     def _set_keys(self, path: CorePath, hop: int) -> None:
         shape = path.shapes[hop]
         ip, other = (
-            key_of(shape.seed, shape.link, shape.direction, path.virtual_link, kind) for kind in (0, 1)
+            key_of(shape.seed, shape.link, shape.direction, path.virtual_link, kind, path.member)
+            for kind in (0, 1)
         )
         self.library.core_set_keys(path.handle, hop, ip, other)
 

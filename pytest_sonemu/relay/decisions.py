@@ -1,7 +1,7 @@
 """What happens to the n-th packet of a virtual link on an impaired link: a pure function.
 
-It depends on (seed, link, direction, virtual link, kind of packet, n) and on nothing else: not on time,
-not on other virtual links, not on what else is in the queue. So a lossy run can be repeated.
+It depends on (seed, link, direction, virtual link, its member, kind of packet, n) and on nothing else: not on
+time, not on other virtual links or members, not on what else is in the queue. So a lossy run can be repeated.
 
 Every random number is one output of the generator SplitMix64, which can be asked for any place of its
 sequence: the place is 16 n plus a number for what the draw is for. All arithmetic is exact in both the
@@ -47,10 +47,14 @@ def unit(bits: int) -> float:
     return (bits >> 11) * _UNIT
 
 
-def key_of(seed: int, link: str, direction: Direction, virtual_link: str, kind: int) -> int:
-    """The stream of one virtual link in one direction on one link: FNV-1a of all names, then mixed."""
+def key_of(seed: int, link: str, direction: Direction, virtual_link: str, kind: int, member: str = "") -> int:
+    """The stream of one virtual link, or of one member of it, in one direction on one link.
+
+    FNV-1a of all names, then mixed.
+    """
+    names = f"{seed}\0{link}\0{direction}\0{virtual_link}\0{kind}" + (f"\0{member}" if member else "")
     value = 0xCBF29CE484222325
-    for byte in f"{seed}\0{link}\0{direction}\0{virtual_link}\0{kind}".encode():
+    for byte in names.encode():
         value = ((value ^ byte) * 0x100000001B3) & _MASK
     return mix(value)
 

@@ -104,7 +104,8 @@ class Engine(Board[Shaper, Way]):
     def _end_shape(self, shape: Shaper) -> None: ...
 
     def _new_path(self, flow: FlowSpec, shapes: list[Shaper], egress: int) -> Way:
-        return Way(flow.virtual_link, [shape.admit(flow.virtual_link) for shape in shapes], egress)
+        lanes = [shape.admit(flow.virtual_link, flow.member) for shape in shapes]
+        return Way(flow.virtual_link, lanes, egress)
 
     def _turn_to(self, path: Way, egress: int) -> None:
         path.egress = egress

@@ -40,6 +40,7 @@ class Lane:
 
     shaper: Shaper
     virtual_link: str
+    member: str
     deciders: tuple[Decider, Decider]
     queue: deque[Frame] = field(default_factory=deque)
     deficit: int = 0

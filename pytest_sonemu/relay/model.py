@@ -158,17 +158,21 @@ class LinkSpec:
 class FlowSpec:
     """Frames that come in from `ingress` cross `hops` in this order and leave by `egress`.
 
-    `virtual_link` is whose frames they are: it counts for seeds and for fair shares. An interface is the
-    ingress of one flow at most.
+    `virtual_link` is whose frames they are: it counts for seeds and for fair shares; `member` is whose of its
+    members, where several send over the same hops: it counts for seeds. An interface is the ingress of one
+    flow at most.
     """
 
     virtual_link: str
     ingress: str
     hops: tuple[tuple[str, Direction], ...]
     egress: str
+    member: str = ""
 
     def __post_init__(self) -> None:
         _name("virtual link", self.virtual_link)
+        if self.member != "":
+            _name("member", self.member)
         for what in ("ingress", "egress"):
             interface = _name(what, getattr(self, what))
             if len(interface.encode()) > 15 or "/" in interface or any(char.isspace() for char in interface):
@@ -219,12 +223,13 @@ def flow_as_json(flow: FlowSpec) -> dict[str, Any]:
         "ingress": flow.ingress,
         "hops": [list(hop) for hop in flow.hops],
         "egress": flow.egress,
+        **({"member": flow.member} if flow.member else {}),
     }
 
 
 def flow_from_json(value: object) -> FlowSpec:
     """A flow as `flow_as_json` wrote it. Raises SettingsError."""
-    mapping = _mapping("a flow", value, ("virtual_link", "ingress", "hops", "egress"))
+    mapping = _mapping("a flow", value, ("virtual_link", "ingress", "hops", "egress", "member"))
     hops = mapping.get("hops", [])
     if not isinstance(hops, list) or not all(isinstance(hop, list) and len(hop) == 2 for hop in hops):
         raise SettingsError("a flow's hops are a list of [link, direction]")
@@ -233,6 +238,7 @@ def flow_from_json(value: object) -> FlowSpec:
         _required("a flow", mapping, "ingress"),
         tuple((hop[0], hop[1]) for hop in hops),
         _required("a flow", mapping, "egress"),
+        mapping.get("member", ""),
     )
 
 

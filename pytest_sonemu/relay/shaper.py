@@ -44,9 +44,9 @@ class Shaper:
         self._quantum = _QUANTUM
         self._set(impairment)
 
-    def admit(self, virtual_link: str) -> Lane:
+    def admit(self, virtual_link: str, member: str = "") -> Lane:
         """A lane for one more flow."""
-        lane = Lane(self, virtual_link, self._deciders(virtual_link))
+        lane = Lane(self, virtual_link, member, self._deciders(virtual_link, member))
         self.lanes.append(lane)
         return lane
 
@@ -77,7 +77,7 @@ class Shaper:
         latest = max(self._free_at, now) + self._delay + _WIDEST * nanoseconds(impairment.jitter)
         self._agenda.hurry(self, latest)
         for lane in self.lanes:
-            lane.deciders = self._deciders(lane.virtual_link)
+            lane.deciders = self._deciders(lane.virtual_link, lane.member)
             lane.last_exit = min(lane.last_exit, latest)
         if self._turn:
             self._epoch += 1
@@ -247,9 +247,9 @@ class Shaper:
         self._burst = burst_time(impairment)
         self._most_packets, self._most_bytes = queue_limits(impairment)
 
-    def _deciders(self, virtual_link: str) -> tuple[Decider, Decider]:
+    def _deciders(self, virtual_link: str, member: str) -> tuple[Decider, Decider]:
         seed = self.impairment.seed
-        keys = [key_of(seed, self.link, self.direction, virtual_link, kind) for kind in (0, 1)]
+        keys = [key_of(seed, self.link, self.direction, virtual_link, kind, member) for kind in (0, 1)]
         return Decider(self.impairment, keys[0]), Decider(self.impairment, keys[1])
 
 

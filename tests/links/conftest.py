@@ -9,6 +9,7 @@ import pytest
 
 from pytest_sonemu.handles.observer import Observer
 from tests.links.kernel_bed import KernelBed, firewall_plan
+from tests.links.lab import Lab
 
 
 @pytest.fixture(autouse=True)
@@ -29,3 +30,12 @@ def observer(bed: KernelBed) -> Iterator[Observer]:
     observer = Observer(bed)
     yield observer
     observer.close()
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """A fabric with a relay that has the compiled core."""
+    with Lab() as lab:
+        lab.start_relay("--engine", "core")
+        yield lab
+        assert lab.log() == ""

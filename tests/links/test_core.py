@@ -54,7 +54,8 @@ class Python:
         self.agenda = Agenda()
         self.shapers = [Shaper(self.agenda, f"l{hop}", "a->b", it) for hop, it in enumerate(hops)]
         self.ways = [
-            Way(f"v{flow}", [shaper.admit(f"v{flow}") for shaper in self.shapers]) for flow in range(flows)
+            Way(f"v{flow}", [shaper.admit(f"v{flow}", f"m{flow}") for shaper in self.shapers])
+            for flow in range(flows)
         ]
 
     def feed(self, flow: int, data: bytes, now: int, tag_type: int, tag: int) -> None:
@@ -96,7 +97,7 @@ class Core(CoreBoard):
             self._put_link(link, 0)
         names = [(link.name, "a->b") for link in links]
         for flow in range(flows):
-            spec = FlowSpec(f"v{flow}", f"i{flow}", tuple(names), "e")  # type: ignore[arg-type]
+            spec = FlowSpec(f"v{flow}", f"i{flow}", tuple(names), "e", f"m{flow}")  # type: ignore[arg-type]
             self._put_flow(spec, {f"i{flow}": flow, "e": 0})
         self.paths = [path for _, _, path in self._flows.values()]
 

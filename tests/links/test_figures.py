@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import groupby, pairwise
 from statistics import fmean
@@ -25,14 +25,6 @@ pytestmark = [
 ]
 # Of a binomial distribution: beyond it lies less than one of a million runs.
 SIGMAS = 5
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    with Lab() as lab:
-        lab.start_relay("--engine", "core")
-        yield lab
-        assert lab.log() == ""
 
 
 def both(name: str = "l", **impairment: Any) -> LinkSpec:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from itertools import pairwise
 from statistics import fmean
 
@@ -21,14 +20,6 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
     pytest.mark.skipif(not CORE.exists(), reason="the core was not built: make core"),
 ]
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    with Lab() as lab:
-        lab.start_relay("--engine", "core")
-        yield lab
-        assert lab.log() == ""
 
 
 def test_a_delay_with_all_cpus_busy(lab: Lab) -> None:

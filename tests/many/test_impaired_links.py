@@ -20,7 +20,7 @@ from pytest_sonemu.handles.service import Service
 from pytest_sonemu.handles.testbed import TestBed
 from pytest_sonemu.relay.model import MOST_HOPS
 from pytest_sonemu.topology.model import PoP, PopLink, Topology
-from tests.support.frames import Ear, Mouth, frame, wait_for
+from tests.support.frames import Ear, Mouth, frame, ip_packet, numbered, numbers_in, wait_for
 from tests.support.machine import wait
 from tests.support.traffic import bulk
 
@@ -134,20 +134,12 @@ def numbers_lost(service: Service, *, beside: bool) -> list[int]:
     source, target = service.sap("c").mac(), service.sap("d").mac()
     for number in range(300):
         if beside:
-            other.send(frame(service.sap("g").mac(), service.sap("e").mac(), udp_packet(b"beside"), 0x0800))
-        mouth.send(frame(target, source, udp_packet(b"number %04d" % number), 0x0800))
+            other.send(frame(service.sap("g").mac(), service.sap("e").mac(), ip_packet(b"beside"), 0x0800))
+        mouth.send(frame(target, source, numbered(number), 0x0800))
     heard = wait_for([ear], b"number", timeout=2.0).get("d:d", [])
     for each in (ear, mouth, other):
         each.close()
-    came = {int(data[data.index(b"number ") + 7 :][:4]) for data in heard}
-    return sorted(set(range(300)) - came)
-
-
-def udp_packet(payload: bytes) -> bytes:
-    """An IPv4 packet of a protocol that nobody listens to (253, for experiments)."""
-    length = 20 + len(payload)
-    header = bytes([0x45, 0]) + length.to_bytes(2, "big") + bytes([0, 0, 0, 0, 64, 253, 0, 0])
-    return header + bytes([10, 0, 0, 1, 10, 0, 0, 2]) + payload
+    return sorted(set(range(300)) - numbers_in(heard))
 
 
 def test_a_rate_holds_tcp(service: Service) -> None:

@@ -26,6 +26,22 @@ def frame(target: str, source: str, payload: bytes, ethertype: int = PRIVATE_ETH
     return mac_bytes(target) + mac_bytes(source) + ethertype.to_bytes(2, "big") + payload
 
 
+def ip_packet(payload: bytes) -> bytes:
+    """An IPv4 packet of a protocol that nobody listens to (253, for experiments)."""
+    length = 20 + len(payload)
+    header = bytes([0x45, 0]) + length.to_bytes(2, "big") + bytes([0, 0, 0, 0, 64, 253, 0, 0])
+    return header + bytes([10, 0, 0, 1, 10, 0, 0, 2]) + payload
+
+
+def numbered(number: int) -> bytes:
+    return ip_packet(b"number %04d" % number)
+
+
+def numbers_in(heard: Iterable[bytes]) -> set[int]:
+    """Of frames with `numbered` packets."""
+    return {int(data[data.index(b"number ") + 7 :][:4]) for data in heard}
+
+
 class Ear:
     """Hears every frame that comes in at one interface, or at any of them, of an endpoint."""
 
