@@ -11,6 +11,7 @@
     ├── EmulationError         a step of boot, start, stop or wiring failed
     │   ├── ImageError         an image cannot be had
     │   ├── NotReadyError      a VNF did not become ready, or ended while starting
+    │   ├── NotRunningError    a VNF that is stopped has no network to speak from
     │   ├── BedGoneError       the test bed has ended
     │   └── UndoError          what a test changed could not be changed back
     ├── NotFoundError          no such VNF, SAP, link, connection point, bed or instance
@@ -90,6 +91,15 @@ class ImageError(EmulationError):
 
 class NotReadyError(EmulationError):
     """A VNF did not become ready in time, or ended while starting."""
+
+
+class NotRunningError(EmulationError):
+    """A VNF that is stopped has no network namespace: nothing can be sent from it or asked of it."""
+
+    @classmethod
+    def of(cls, endpoint: str) -> NotRunningError:
+        """The error for that endpoint."""
+        return cls(f"'{endpoint}' is not running, and so has no network; start() it first")
 
 
 class BedGoneError(EmulationError):

@@ -159,11 +159,11 @@ class Requests:
     def _first_process(self, instance: str, endpoint: str) -> int:
         pid, _started = self.bed.instance(instance).vnf(endpoint).own_process
         if not pid:
-            raise errors.EmulationError(f"'{endpoint}' is not running")
+            raise errors.NotRunningError.of(endpoint)
         return pid
 
     def _namespace(self, instance: str, endpoint: str) -> int:
         namespace = self.bed.endpoint(instance, endpoint).namespace
         if namespace is None:
-            raise errors.EmulationError(f"'{endpoint}' is not running")
+            raise errors.NotRunningError.of(endpoint)
         return namespace

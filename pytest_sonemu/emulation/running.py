@@ -16,7 +16,7 @@ from pytest_sonemu.emulation.entry_scripts import EntryScript, run_stop_script
 from pytest_sonemu.emulation.gate import Gate, hosts_text
 from pytest_sonemu.emulation.protocol import ContainerPhase, ContainerState
 from pytest_sonemu.emulation.readings import PastCounters
-from pytest_sonemu.errors import EmulationError
+from pytest_sonemu.errors import EmulationError, NotRunningError
 from pytest_sonemu.planning.batches import endpoint_sysctls, namespace_sysctls
 from pytest_sonemu.planning.plan import Address, ContainerPlan, EndpointPlan
 
@@ -79,7 +79,7 @@ class RunningEndpoint:
     def netlink(self, family: int) -> socket.socket:
         """A netlink socket of the namespace, kept as long as that."""
         if self.namespace is None:
-            raise EmulationError(f"'{self.plan.id}' is not running")
+            raise NotRunningError.of(self.plan.id)
         if family not in self._netlink:
             self._netlink[family] = namespaces.inside(self.namespace, lambda: netlink.open_socket(family))
         return self._netlink[family]
@@ -88,7 +88,7 @@ class RunningEndpoint:
     def address_of_namespace(self) -> str:
         """The namespace as `ip` takes it."""
         if self.namespace is None:
-            raise EmulationError(f"'{self.plan.id}' is not running")
+            raise NotRunningError.of(self.plan.id)
         return f"/proc/{os.getpid()}/fd/{self.namespace}"
 
 

@@ -11,7 +11,7 @@ import struct
 import threading
 import time
 
-from pytest_sonemu.errors import EmulationError, NotFoundError, ProbeError
+from pytest_sonemu.errors import EmulationError, NotFoundError, NotRunningError, ProbeError
 from pytest_sonemu.handles.flow_results import FlowStats, Tally
 from pytest_sonemu.handles.flow_task import (
     Filler,
@@ -44,6 +44,7 @@ class PacketGenerator:
     def __init__(self) -> None:
         self._tally = Tally(1.0)
         self._threads: list[threading.Thread] = []
+        self._listeners: dict[str, socket.socket] = {}
         self._over = threading.Event()
         self._mark = os.urandom(8)
 
@@ -57,7 +58,8 @@ class PacketGenerator:
         self._server_lives = {server: Lives(task, server) for server in task.servers}
         self._selector = selectors.DefaultSelector()
         try:
-            self._listeners = {server: self._listen(server) for server in task.servers}
+            for server in task.servers:
+                self._first_listener(server)
             self._sender = sending_socket(task, self.kind)
         except OSError as error:
             self._close()
@@ -65,6 +67,9 @@ class PacketGenerator:
             if error.errno == errno.EADDRINUSE:
                 why = f"something listens on port {task.port} there already; take another port, or http="
             raise ProbeError(f"no flow {task}: {why}") from error
+        except BaseException:
+            self._close()
+            raise
         for work in (self._receive, self._send):
             self._threads.append(threading.Thread(target=work, name=f"flow {task}", daemon=True))
             self._threads[-1].start()
@@ -124,6 +129,13 @@ class PacketGenerator:
 
     # -- receiving --------------------------------------------------------------------------------
 
+    def _first_listener(self, server: str) -> None:
+        try:
+            self._listeners[server] = self._listen(server)
+        except NotRunningError as error:
+            # It is listened there once it is up.
+            self._tally.error = f"no listener at {server}: {error}"
+
     def _listen(self, server: str) -> socket.socket:
         sock = listening_socket(self._task, server, self.kind)
         if self.kind == socket.SOCK_DGRAM:
@@ -146,14 +158,15 @@ class PacketGenerator:
                 self._take(key.fileobj, key.data)
 
     def _renew_listener(self, server: str) -> None:
-        old = self._listeners[server]
+        old = self._listeners.get(server)
         try:
             self._listeners[server] = self._listen(server)
         except (EmulationError, NotFoundError, OSError) as error:
             self._tally.error = f"no listener at {server} any more: {error}"
             return
-        self._selector.unregister(old)
-        old.close()
+        if old is not None:
+            self._selector.unregister(old)
+            old.close()
 
     def _take(self, sock: socket.socket, server: str) -> None:
         while True:

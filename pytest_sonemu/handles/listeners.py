@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pytest_sonemu.errors import ProbeError
+from pytest_sonemu.errors import NotRunningError, ProbeError
 from pytest_sonemu.handles.factory import SocketFactory
 from pytest_sonemu.planning.plan import Address
 
@@ -47,7 +47,10 @@ class Listeners:
 
     @contextmanager
     def at(self, factory: SocketFactory, place: ListeningPlace) -> Iterator[socket.socket | None]:
-        """A listener that does not block, or None if somebody else listens there. Raises ProbeError."""
+        """A listener that does not block, or None if somebody else listens there or it is stopped.
+
+        Raises ProbeError.
+        """
         with self._lock:
             shared = self._open.get(place)
             if shared is None:
@@ -69,7 +72,10 @@ class Listeners:
 
 def _listen(factory: SocketFactory, place: ListeningPlace) -> socket.socket | None:
     family = socket.AF_INET if place.address.version == 4 else socket.AF_INET6
-    sock = factory.socket(place.instance, place.endpoint, family, place.type)
+    try:
+        sock = factory.socket(place.instance, place.endpoint, family, place.type)
+    except NotRunningError:
+        return None  # what becomes of a packet to it is what the probe is to see
     try:
         sock.setblocking(False)
         if place.type == socket.SOCK_STREAM:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_sonemu.errors import ProbeError
+from pytest_sonemu.errors import NotRunningError, ProbeError
 from pytest_sonemu.handles.arguments import seconds
 from pytest_sonemu.handles.policy_table import (
     PolicyResult,
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 # Nearly all of a probe is waiting for what does not come.
 _AT_ONCE = 100
 _TICK = 0.02
+# Outcomes that a VNF which does not run may be the cause of.
+_SILENT = frozenset({"dropped", "not_sent", "unanswered", "delivered"})
 _RESET = struct.pack("ii", 1, 0)
 
 _Key = tuple[str, str, str, int]
@@ -51,7 +53,9 @@ def check_policy(service: Service, table: Table, timeout: float | str) -> Policy
             bed.observer  # noqa: B018 - opened once, not by all at once
         with ThreadPoolExecutor(min(_AT_ONCE, len(rules)), thread_name_prefix="policy") as pool:
             rows = tuple(pool.map(partial(_probe, service, listeners, patience), rules))
-    result = PolicyResult(rows, time.monotonic() - began)
+    taken = time.monotonic() - began
+    silent = any(row.outcome in _SILENT for row in rows)
+    result = PolicyResult(rows, taken, bed.not_running(service.id) if silent else "")
     bed.journal.note("probe", repr(result), service.id, failed=not result.ok)
     return result
 
@@ -136,7 +140,10 @@ class _Listeners:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
         client = self._service._core.bed.client
-        sock = client.socket(self._service.id, endpoint, family, kind)
+        try:
+            sock = client.socket(self._service.id, endpoint, family, kind)
+        except NotRunningError:
+            return  # what becomes of packets to it is what the rows are to see
         try:
             sock.setblocking(False)
             if protocol == "tcp":

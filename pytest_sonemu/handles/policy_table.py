@@ -89,10 +89,14 @@ class PolicyRow:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PolicyResult:
-    """What became of a table: true if every row holds. `str` of it is the diff of those that do not."""
+    """What became of a table: true if every row holds. `str` of it is the diff of those that do not.
+
+    `absent` tells which VNFs did not run where rows were met by silence ("fw has exited"); "" if all did.
+    """
 
     rows: tuple[PolicyRow, ...]
     duration: float
+    absent: str = ""
 
     @property
     def differences(self) -> tuple[PolicyRow, ...]:
@@ -139,7 +143,7 @@ class PolicyResult:
     @property
     def _headline(self) -> str:
         bad, every = len(self.differences), len(self.rows)
-        taken = f"({self.duration:.2f} s)"
+        taken = f"({self.duration:.2f} s){f'; {self.absent}' if self.absent else ''}"
         return f"{bad} of {every} rows differ {taken}" if bad else f"all {every} rows hold {taken}"
 
 

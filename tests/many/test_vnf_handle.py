@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_sonemu import NetworkFunction, NetworkService, TestBed
-from pytest_sonemu.errors import EmulationError, NotFoundError, NotReadyError, ProbeError
+from pytest_sonemu.errors import EmulationError, NotFoundError, NotReadyError, NotRunningError, ProbeError
 from pytest_sonemu.handles.combining import all_of, any_of
 from pytest_sonemu.handles.service import Service
 from pytest_sonemu.handles.vnf import Vnf
@@ -187,6 +187,47 @@ def test_a_vnf_that_does_not_run_says_so(service: Service) -> None:
     for what in (lambda: fw.exec("id"), lambda: fw.spawn("id"), fw.stats, lambda: fw.limits):
         with pytest.raises(EmulationError, match=r"VNF 'fw' does not run, it has exited; start\(\) it first"):
             what()
+
+
+def test_probes_to_a_vnf_that_is_stopped_tell_what_became_of_them(service: Service) -> None:
+    app = service.vnf("app")
+    app.stop(grace=0)
+    answer = service.connect("user", "app", tcp=4000, listen=True, timeout=0.2)
+    assert answer.outcome in ("dropped", "not_sent")
+    assert answer.reason.startswith("app has exited; ")
+    trace = service.trace("user", "app", udp=4000, timeout=0.2)
+    assert not trace.reached
+    assert trace.reason.startswith("app has exited; ")
+    rows = "user app tcp 4000 drop\nuser app udp 4000 allow\nuser app icmp - deny\n"
+    result = service.policy(rows, timeout=0.2)
+    assert [row.ok for row in result.rows] == [True, False, True]
+    assert "1 of 3 rows differ" in repr(result)
+    assert "; app has exited" in repr(result)
+    udp, tcp = (service.flow("user", "app", **{way: 4000}) for way in ("udp", "tcp"))  # type: ignore[arg-type]
+    for flow in (udp, tcp):
+        with flow:
+            assert flow.received == 0
+            app.start()
+            flow.wait_until_flowing()
+        app.stop(grace=0)
+    for speak in (service.connect, service.trace):
+        with pytest.raises(NotRunningError, match=r"'app' is not running, and so has no network; start\(\)"):
+            speak("app", "user", tcp=80)
+    with (
+        pytest.raises(NotRunningError, match="'app' is not running"),
+        service.flow("app", "user", udp=4000),
+    ):
+        raise AssertionError("it cannot flow")
+
+
+def test_probes_to_a_vnf_that_is_paused(service: Service) -> None:
+    # Its kernel goes on, and with it a listener of ours.
+    service.vnf("app").pause()
+    assert service.connect("user", "app", tcp=4000, listen=True).listener == "ours"
+    assert service.trace("user", "app", udp=4000).reached
+    assert service.policy("user app tcp 4000 allow\nuser app udp 4000 allow\n")
+    with service.flow("user", "app", udp=4000) as flow:
+        flow.wait_until_flowing()
 
 
 def test_files_of_a_stopped_vnf_can_be_read(service: Service) -> None:
