@@ -155,7 +155,7 @@ def test_where_the_kernel_refuses() -> None:
             return False
 
     heard: list[set[int]] = []
-    paths = {1: CorePath("v", 0, [], 2), 2: CorePath("v", 0, [], 1)}
+    paths = {1: CorePath("v", "", 0, [], 2), 2: CorePath("v", "", 0, [], 1)}
     Shortcuts(Refusing()).settle(paths, {1, 2}, heard.append)
     assert heard == [{1, 2}]
 

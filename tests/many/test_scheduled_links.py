@@ -16,8 +16,7 @@ from pytest_sonemu.handles.schedule import flap, parse_steps, ramp
 from pytest_sonemu.handles.service import Service
 from pytest_sonemu.handles.testbed import TestBed
 from pytest_sonemu.topology.model import PoP, PopLink, Topology
-from tests.many.test_impaired_links import udp_packet
-from tests.support.frames import Ear, Mouth, frame, wait_for
+from tests.support.frames import Ear, Mouth, frame, numbered, wait_for
 from tests.support.machine import wait
 
 PAIR = NetworkService.of("pair", [], {"near": ["a", "b"]})
@@ -168,7 +167,7 @@ def numbers_that_came(service: Service, count: int) -> list[int]:
     ear, mouth = Ear(service.sap("b")), Mouth(service.sap("a"), "a")
     target, source = service.sap("b").mac(), service.sap("a").mac()
     for number in range(count):
-        mouth.send(frame(target, source, udp_packet(b"number %04d" % number), 0x0800))
+        mouth.send(frame(target, source, numbered(number), 0x0800))
     heard = wait_for([ear], b"number", timeout=1.0).get("b:b", [])
     for each in (ear, mouth):
         each.close()
@@ -223,15 +222,14 @@ pytestmark = pytest.mark.sonemu(topology=TOPOLOGY, package=PAIR, saps={"a": {"po
 
 def lost(service):
     import subprocess
-    from tests.many.test_impaired_links import udp_packet
-    from tests.support.frames import Ear, Mouth, frame, wait_for
+    from tests.support.frames import Ear, Mouth, frame, numbered, numbers_in, wait_for
     ear, mouth = Ear(service.sap("b")), Mouth(service.sap("a"), "a")
     target, source = service.sap("b").mac(), service.sap("a").mac()
     for number in range(100):
-        mouth.send(frame(target, source, udp_packet(b"number %04d" % number), 0x0800))
+        mouth.send(frame(target, source, numbered(number), 0x0800))
     heard = wait_for([ear], b"number", timeout=1.0).get("b:b", [])
     ear.close(), mouth.close()
-    return sorted(set(range(100)) - {int(d[d.index(b"number ") + 7 :][:4]) for d in heard})
+    return sorted(set(range(100)) - numbers_in(heard))
 
 def test_before(sonemu_service):
     pytest.fail(f"lost {lost(sonemu_service)}")
