@@ -6,31 +6,21 @@ traffic flows: two filters go and come, no VNF notices more than a few packets.
 
 from __future__ import annotations
 
-import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_sonemu.emulation import processes
+from pytest_sonemu.emulation.bed_relay import BedRelay
 from pytest_sonemu.emulation.fabric import Fabric, present
-from pytest_sonemu.emulation.relay_process import start_relay
-from pytest_sonemu.emulation.tallies import Tallies
 from pytest_sonemu.errors import EmulationError, NotFoundError
 from pytest_sonemu.planning import relaying
 from pytest_sonemu.planning.batches import Batch, direct_again, relayed_now
 from pytest_sonemu.planning.plan import DeploymentPlan, LinkPlan
 from pytest_sonemu.planning.relaying import RelayedPort, Relaying
-from pytest_sonemu.relay.client import RelayClient
-from pytest_sonemu.relay.model import FlowSpec, Impairment, LinkSpec
+from pytest_sonemu.relay.model import Impairment, LinkSpec
 from pytest_sonemu.relay.redirects import PREFERENCE as SHORTCUT_PREFERENCE
 from pytest_sonemu.topology.model import Topology
-
-# A relay that ends more often than this within so many seconds is not started again by itself.
-RESTARTS = 3
-RESTARTS_SECONDS = 60.0
-GAVE_UP = "the relay ended too often and is not started again"
 
 
 class Shaping:
@@ -48,23 +38,15 @@ class Shaping:
         note: Callable[[str], None],
         happened: Callable[[str, str], None],
     ) -> None:
-        self._topology, self._run_dir, self._seed = topology, run_dir, seed
+        self._topology, self._seed = topology, seed
         self._fabric, self._note, self._happened = fabric, note, happened
         self._lock = threading.RLock()
         self._plans: dict[str, DeploymentPlan] = {}
         self._base = relaying.topology_links(topology, seed)
         self._own: dict[str, LinkSpec] = {}
         self._done = Relaying()
-        self._flows: dict[str, FlowSpec] = {}
-        self._links: dict[str, LinkSpec] = {}
-        self._tallies = Tallies()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._client: RelayClient | None = None
+        self._relay = BedRelay(run_dir, self._lock, fabric.transcript.note, self._name, self._settle)
         self._left_out: dict[str, frozenset[str]] = {}
-        self._deaths: list[float] = []
-        # Where a relay that has died may have left a redirect of its own.
-        self._orphans: set[str] = set()
-        self._closed = False
 
     def lines_of(self, plan: DeploymentPlan) -> frozenset[str]:
         """The E-Lines of an instance that the relay carries, or will carry from its start on."""
@@ -97,10 +79,12 @@ class Shaping:
                 for name in [name for name in specs if name.startswith(f"{instance}/")]:
                     del specs[name]
             gone = {
-                flow.ingress for flow in self._flows.values() if flow.virtual_link.startswith(f"{instance}/")
+                flow.ingress
+                for flow in self._relay.flows.values()
+                if flow.virtual_link.startswith(f"{instance}/")
             }
-            self._tell(remove_flows=gone)
-            self._tallies.forget(instance)
+            self._relay.tell(remove_flows=gone)
+            self._relay.tallies.forget(instance)
             self._left_out.pop(instance, None)
             self._done = Relaying(
                 lines=frozenset(line for line in self._done.lines if line[0] != instance),
@@ -132,8 +116,8 @@ class Shaping:
             anew = set(outers)
             ports = present(port.port for port in self._done.ports if port.port in anew)
             self._run_lines("ip", [f"link set dev {port} nomaster" for port in ports], "relayed ports")
-            touched = [flow for flow in self._flows.values() if {flow.ingress, flow.egress} & anew]
-            self._tell(remove_flows=[flow.ingress for flow in touched])
+            touched = [flow for flow in self._relay.flows.values() if {flow.ingress, flow.egress} & anew]
+            self._relay.tell(remove_flows=[flow.ingress for flow in touched])
             self._settle()
 
     def impair(self, name: str, forward: Impairment | None, backward: Impairment | None) -> None:
@@ -172,28 +156,11 @@ class Shaping:
     def counters(self) -> Mapping[str, Any]:
         """The relay's own counters, per flow and link, and `totals` with those of links that were relayed."""
         with self._lock:
-            now: Mapping[str, Any] = {}
-            if self._client is not None:
-                try:
-                    now = self._client.counters()
-                except EmulationError as error:
-                    self._replace(str(error))
-            return {**now, "totals": self._tallies.totals(now)}
+            return self._relay.counters()
 
     def close(self) -> None:
         """End the relay. One that says nothing keeps nobody waiting who asks it just now."""
-        self._closed = True
-        asked = self._process
-        if asked is not None:
-            asked.kill()
-        with self._lock:
-            process, self._process = self._process, None
-            if self._client is not None:
-                self._client.close()
-                self._client = None
-        if process is not None:
-            process.kill()
-            process.wait(10)
+        self._relay.close()
 
     def _check(self, name: str) -> None:
         known = list(relaying.impairable(self._plans.values(), self._topology))
@@ -217,8 +184,8 @@ class Shaping:
         """Make what is there what is wanted: the relay told, filters and bridge ports changed."""
         impaired = self._impaired()
         wanted = relaying.relaying(self._plans.values(), self._topology, impaired)
-        if wanted.flows and self._client is None:
-            self._start()
+        if wanted.flows and not self._relay.running:
+            self._relay.start()
         before = self._done
         if wanted.ports - before.ports:
             self._fabric.run(relaying.relay_batch(sorted(wanted.ports - before.ports, key=str), ()))
@@ -232,11 +199,11 @@ class Shaping:
         specs = self._specs()
         crossed = {hop[0] for flow in wanted.flows for hop in flow.hops}
         links = {name: specs[name] for name in impaired & crossed}
-        self._tell(
-            links=[spec for name, spec in links.items() if self._links.get(name) != spec],
-            flows=[flow for ingress, flow in flows.items() if self._flows.get(ingress) != flow],
-            remove_flows=self._flows.keys() - flows.keys(),
-            remove_links=self._links.keys() - links.keys(),
+        self._relay.tell(
+            links=[spec for name, spec in links.items() if self._relay.links.get(name) != spec],
+            flows=[flow for ingress, flow in flows.items() if self._relay.flows.get(ingress) != flow],
+            remove_flows=self._relay.flows.keys() - flows.keys(),
+            remove_links=self._relay.links.keys() - links.keys(),
         )
         self._forget_orphans(flows)
         for instance, link_id in sorted(before.lines - wanted.lines):
@@ -251,8 +218,7 @@ class Shaping:
 
         A redirect whose target goes away stays, and swallows all that comes in.
         """
-        ends = present(sorted(self._orphans.difference(carried)))
-        self._orphans.clear()
+        ends = present(sorted(self._relay.orphans().difference(carried)))
         if ends:
             lines = tuple(f"filter del dev {end} ingress pref {SHORTCUT_PREFERENCE}" for end in ends)
             # Few of them have one.
@@ -267,48 +233,6 @@ class Shaping:
         lone = present(port.inside for port in ended)
         self._run_lines("ip", [f"link del dev {inside}" for inside in lone], "relayed ports")
 
-    def _tell(
-        self,
-        *,
-        links: Iterable[LinkSpec] = (),
-        flows: Iterable[FlowSpec] = (),
-        remove_links: Iterable[str] = (),
-        remove_flows: Iterable[str] = (),
-    ) -> None:
-        """Tell the relay, and keep what it has been told. Where it fails, another is told everything."""
-        links, flows = list(links), list(flows)
-        remove_links, remove_flows = set(remove_links), set(remove_flows)
-        if self._client is None or not (links or flows or remove_links or remove_flows):
-            return
-        told = {flow.ingress: flow for flow in flows}
-        ending = {
-            ingress: known.virtual_link
-            for ingress, known in self._flows.items()
-            if ingress in remove_flows or (ingress in told and _way(told[ingress]) != _way(known))
-        }
-        all_flows = {name: flow for name, flow in self._flows.items() if name not in remove_flows} | told
-        all_links = {name: link for name, link in self._links.items() if name not in remove_links}
-        all_links |= {link.name: link for link in links}
-        try:
-            if ending or remove_links:
-                self._tallies.keep(self._client.counters(), ending, remove_links)
-            self._client.change(links, flows, remove_links=remove_links, remove_flows=remove_flows)
-        except EmulationError as error:
-            self._tell_another(str(error), all_links.values(), all_flows.values())
-        self._flows, self._links = all_flows, all_links
-
-    def _tell_another(self, why: str, links: Iterable[LinkSpec], flows: Iterable[FlowSpec]) -> None:
-        """Put another relay in the place of one that failed, and tell it everything."""
-        links, flows = list(links), list(flows)
-        while True:
-            self._died(why)
-            if self._gave_up:
-                raise EmulationError(f"{GAVE_UP}: {why}")
-            try:
-                return self._start().change(links, flows)
-            except EmulationError as error:
-                why = str(error)
-
     def _link(self, instance: str, link_id: str) -> LinkPlan:
         link = self._plans[instance].link(link_id)
         if link is None:
@@ -319,79 +243,21 @@ class Shaping:
         if lines:
             self._fabric.run([Batch(program, tuple(lines), purpose)])
 
-    # -- the relay's process ----------------------------------------------------------------------
-
-    def _start(self) -> RelayClient:
-        """Start a relay in the fabric, which is where we are."""
-        if self._closed:
-            raise EmulationError("the test bed is ending")
-        process, client, hello = start_relay(self._run_dir)
-        self._process, self._client = process, client
-        self._flows, self._links = {}, {}
-        self._fabric.transcript.note(f"relay {hello.pid} ({hello.engine}, real-time: {hello.realtime})")
-        threading.Thread(target=self._watch, args=(process,), name="relay", daemon=True).start()
-        return client
-
-    def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        """Notice the relay's death, name it, and put another in its place."""
-        status = process.wait()
-        with self._lock:
-            if self._closed or self._process is not process:
-                return
-            self._replace(f"it ended with {status}")
-
-    def _replace(self, why: str) -> None:
-        """Put another relay in the place of one that failed, if it does not fail too often."""
-        self._died(why)
-        if self._gave_up:
-            return
-        try:
-            self._settle()
-        except EmulationError as error:
-            self._name(f"the relay could not be started again: {error}")
-
-    def _died(self, why: str) -> None:
-        """A relay that failed: it is dead for certain then, named, and nothing is expected of it any more."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait(10)
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-        self._orphans.update(self._flows)
-        if self._closed:
-            return
-        self._name(f"the relay ended ({why}); frames on impaired links were lost meanwhile")
-        now = time.monotonic()
-        self._deaths = [*(death for death in self._deaths if now - death < RESTARTS_SECONDS), now]
-        if self._gave_up:
-            self._name(GAVE_UP)
-
     def _name(self, text: str) -> None:
         """Tell it to whom it concerns: the bed, and each instance with links that are relayed."""
         self._note(text)
         for instance in sorted({flow.virtual_link.partition("/")[0] for flow in self._done.flows}):
             self._happened(instance, text)
 
-    @property
-    def _gave_up(self) -> bool:
-        return len(self._deaths) > RESTARTS
-
     def faults(self, instance: str) -> tuple[str, ...]:
         """What is wrong with the relayed links of an instance, a sentence each."""
         with self._lock:
             lines, ports = self.carried(instance)
-            return ("the relay is not running",) if (lines or ports) and self._client is None else ()
+            return ("the relay is not running",) if (lines or ports) and not self._relay.running else ()
 
     def alive(self) -> bool:
         """Whether a relay runs."""
-        process = self._process
-        return process is not None and processes.start_time(process.pid) is not None
-
-
-def _way(flow: FlowSpec) -> tuple[object, str]:
-    return flow.hops, flow.virtual_link
+        return self._relay.alive()
 
 
 def _same(one: Impairment, other: Impairment) -> bool:
