@@ -6,6 +6,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup venv hold core demo test test-kernel check format reference clean
 export YES PYTHON
+# Some hundred processes of Python are started by the tests; each would compile all of our modules again.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST_ARGS ?=
 KERNEL_ARGS ?=
 

@@ -39,7 +39,7 @@ def attach(name: str | None) -> TestBed:
 def gatekeeper_of(name: str) -> GatekeeperClient:
     """A client of the gatekeeper that `sonemu up` serves on a bed. Raises NotFoundError, GatekeeperError."""
     from pytest_sonemu.gatekeeper.client import GatekeeperClient
-    from pytest_sonemu.gatekeeper.serving import published
+    from pytest_sonemu.gatekeeper.published import published
     from pytest_sonemu.handles.testbed import TestBed
 
     bed = TestBed.attach(name)

@@ -17,7 +17,7 @@ def down(bed: str) -> None:
     """End the test bed BED and everything on it."""
     from pytest_sonemu.emulation.client import BedClient
     from pytest_sonemu.gatekeeper.client import GatekeeperClient
-    from pytest_sonemu.gatekeeper.serving import published
+    from pytest_sonemu.gatekeeper.published import published
 
     client = BedClient.attach(bed)
     url = published(client.run_dir)

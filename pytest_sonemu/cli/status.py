@@ -19,7 +19,7 @@ def status(bed: str | None, as_json: bool) -> None:
     """Show what runs on BED (or on the only bed that is up): VNFs, PoPs, addresses, links."""
     from pytest_sonemu.cli.beds import attach
     from pytest_sonemu.gatekeeper.on_bed import OnBed
-    from pytest_sonemu.gatekeeper.serving import published
+    from pytest_sonemu.gatekeeper.published import published
     from pytest_sonemu.planning.uplinks import shown
 
     with attach(bed) as attached:

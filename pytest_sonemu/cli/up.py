@@ -64,7 +64,8 @@ def up(
 
     It ends, and leaves nothing, with Ctrl-C, SIGTERM, `sonemu down` and PUT /emulator/exit.
     """
-    from pytest_sonemu.gatekeeper.serving import publish, serve
+    from pytest_sonemu.gatekeeper.published import publish
+    from pytest_sonemu.gatekeeper.serving import serve
     from pytest_sonemu.handles.testbed import TestBed
 
     mapped = read_images(images) if images is not None else None
@@ -81,7 +82,7 @@ def up(
         )
         with serving as served:
             _prepare(served, packages, start)
-            publish(bed, served.url)
+            publish(bed.run_dir, served.url)
             voice.ready = True
             voice(f"bed {bed.name} is up: {served.url} (Ctrl-C ends it)")
             end.waited_for = True

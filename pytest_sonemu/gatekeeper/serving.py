@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from pytest_sonemu.gatekeeper.app import make_app
 from pytest_sonemu.gatekeeper.on_bed import BedEmulation
 from pytest_sonemu.gatekeeper.server import GatekeeperServer
 from pytest_sonemu.gatekeeper.state import Gatekeeper
 from pytest_sonemu.handles.testbed import TestBed
-
-URL_FILE = "gatekeeper.url"
 
 
 @dataclass(frozen=True)
@@ -49,18 +46,3 @@ def serve(
             yield ServedGatekeeper(gatekeeper, server.url)
     finally:
         gatekeeper.close()
-
-
-def publish(bed: TestBed, url: str) -> None:
-    """Write down where the bed's gatekeeper answers, for those who know the bed by name."""
-    fresh = bed.run_dir / f"{URL_FILE}.new"
-    fresh.write_text(f"{url}\n")
-    fresh.replace(bed.run_dir / URL_FILE)
-
-
-def published(run_dir: Path) -> str | None:
-    """Where the gatekeeper of the bed with this run directory answers; None if it has none."""
-    try:
-        return (run_dir / URL_FILE).read_text().strip()
-    except FileNotFoundError:
-        return None

@@ -131,3 +131,18 @@ def test_the_command_loads_quickly() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_verbs_that_ask_a_bed_do_not_load_the_server() -> None:
+    """A second of CPU on a small machine, for each `sonemu status`."""
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print(sorted({'flask', 'waitress'} & set(sys.modules))))\n"
+        "from pytest_sonemu.cli import main\n"
+        "main(['status', 'no-such-bed'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert "no-such-bed" in done.stderr
+    assert done.stdout.strip() == "[]"
