@@ -38,10 +38,7 @@ def plan(package: Path, topology: Path | None, output: str, settings: tuple[str,
     from pytest_sonemu.planning.options import set_option
 
     wish = wanted(package, {})
-    options = wish.options
-    for setting in settings:
-        options = set_option(options, setting)
-    wish = replace(wish, options=options)
+    wish = replace(wish, options=set_option(wish.options, *settings))
     chosen = _topology(package, topology)
     made = foresee(wish, chosen)
     click.echo(_rendered(made, output), nl=False)

@@ -127,23 +127,30 @@ def parse_service_options(
     return options
 
 
-def set_option(options: ServiceOptions, text: str) -> ServiceOptions:
-    """`options` with one setting of the command line over it: `"fw.image=fw:dev"`.
+def set_option(options: ServiceOptions, *texts: str) -> ServiceOptions:
+    """`options` with settings of the command line over them: `"fw.image=fw:dev"`. They are read together.
 
     Before the `=` stands a service's option (`address_plan`, `images.<pattern>`, `placement.<vnf_id>`,
     `saps.<sap>.pop`, `links.<link>.delay`) or `<vnf_id>.<option>`; `*` is every VNF, `env`, `secrets` and
-    `sysctls` take a name (`fw.env.MODE=fast`). Values are YAML scalars or flow lists; where a text is asked
-    for it is taken as it stands. Raises SettingsError.
+    `sysctls` take a name (`fw.env.MODE=fast`). Values are YAML scalars, flow lists or flow mappings; where a
+    text is asked for it is taken as it stands. A later setting wins. Raises SettingsError.
     """
-    key, equals, value = text.partition("=")
-    where = f"--sonemu-set {key.strip()}"  # without the value, which may be a secret's
-    if not equals or not key.strip():
-        raise SettingsError(f"{where}: write it as NAME=VALUE, e.g. fw.image=fw:dev")
-    path = _key_path(key.strip(), where)
-    tree: Any = value if _takes_text(path) else _scalar(value)
-    for name in reversed(path):
-        tree = {name: tree}
-    return merge(options, parse_service_options(tree, where))
+    tree: dict[str, Any] = {}
+    keys: dict[KeyPath, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        where = f"--sonemu-set {key.strip()}"  # without the value, which may be a secret's
+        if not equals or not key.strip():
+            raise SettingsError(f"{where}: write it as NAME=VALUE, e.g. fw.image=fw:dev")
+        path = _key_path(key.strip(), where)
+        keys[path] = key.strip()
+        _put(tree, path, value if _takes_text(path) else _scalar(value))
+
+    def origin(path: KeyPath) -> str:
+        near = [key for said, key in keys.items() if said[: len(path)] == path or path[: len(said)] == said]
+        return f"--sonemu-set {', '.join(near or keys.values())}"
+
+    return merge(options, parse_service_options(tree, origin))
 
 
 def restrict(options: ServiceOptions, service: NetworkService) -> ServiceOptions:
@@ -193,10 +200,26 @@ def _key_path(key: str, where: str) -> KeyPath:
 
 
 def impairment_path(text: str) -> KeyPath:
-    """`input.rate`, `input.out.rate`, `far.fw->web.rate`: what is impaired, perhaps a direction, what."""
-    point, _, name = text.rpartition(".")
+    """`input.rate`, `input.out.rate`, `far.fw->web.rate`: what is impaired, perhaps a direction, what.
+
+    A name alone (`far`) is all that is said of it, as a mapping.
+    """
+    point, dot, name = text.rpartition(".")
+    if not dot:
+        return (text,)
     head, dot, way = point.rpartition(".")
     return (head, way, name) if dot and (way in ("in", "out") or "->" in way) else (point, name)
+
+
+def _put(tree: dict[str, Any], path: KeyPath, value: object) -> None:
+    for name in path[:-1]:
+        if not isinstance(tree.get(name), dict):
+            tree[name] = {}
+        tree = tree[name]
+    if path[0] == "vnfs" and len(path) == 3 and path[2] in ("image", "build"):
+        # They exclude each other: the one named last is meant.
+        tree.pop("build" if path[2] == "image" else "image", None)
+    tree[path[-1]] = value
 
 
 def _takes_text(path: KeyPath) -> bool:
@@ -210,7 +233,7 @@ def _scalar(text: str) -> object:
 
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if isinstance(node, yaml.ScalarNode) or text.lstrip().startswith("["):
+        if isinstance(node, yaml.ScalarNode) or text.lstrip().startswith(("[", "{")):
             return yaml.safe_load(text)
     except yaml.YAMLError:
         pass  # "exec:test -f 'x" is a text although it is no YAML

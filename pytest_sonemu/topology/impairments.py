@@ -184,7 +184,11 @@ def parse_access(value: Mapping[str, Any]) -> Access:
 def parse_link(value: Mapping[str, Any]) -> Impairments:
     """A link's impairments: `{"rate": "10Mbit", "fw->server": {"delay": "5ms"}}`. Raises SettingsError."""
     found = parse_impairments(value, lambda name: "->" in name)
-    return Impairments(found.both, {name.replace(" ", ""): own for name, own in found.ways.items()})
+    ways: dict[str, Mapping[str, Any]] = {}
+    for name, own in found.ways.items():
+        if ways.setdefault(name.replace(" ", ""), own) is not own:
+            raise SettingsError(said_twice(name))
+    return Impairments(found.both, ways)
 
 
 def direction_of(asked: str, ends: tuple[str, str]) -> Direction | None:
@@ -219,6 +223,8 @@ def of_link(asked: Impairments, name: str, ends: tuple[str, str] | None) -> tupl
         direction = direction_of(way, ends)
         if direction is None:
             raise SettingsError(not_a_direction(way, ends))
+        if names[direction]:
+            raise SettingsError(said_twice(way, names[direction][0]))
         names[direction].append(way)
     return asked.towards(*names["a->b"]), asked.towards(*names["b->a"])
 
@@ -233,6 +239,11 @@ def no_direction(asked: str, name: str) -> str:
 def not_a_direction(asked: str, ends: tuple[str, str]) -> str:
     a, b = ends
     return f"direction '{asked}' is neither '{a}->{b}' nor '{b}->{a}'"
+
+
+def said_twice(asked: str, before: str = "") -> str:
+    also = f", also as '{before}'" if before else ""
+    return f"direction '{asked}' is said twice{also}; write all of it in one place"
 
 
 def parse_one(name: str, value: object) -> object:

@@ -52,8 +52,8 @@ class PopLink:
     reorder_gap: int | None = None
     reorder_delay: float | str | None = None
     seed: int | None = None
-    forward: Mapping[str, Any] = field(default_factory=dict)
-    backward: Mapping[str, Any] = field(default_factory=dict)
+    forward: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    backward: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         ways = {"a->b": self.forward or {}, "b->a": self.backward or {}}

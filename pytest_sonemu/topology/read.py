@@ -43,6 +43,7 @@ from pytest_sonemu.topology.impairments import (
     not_a_direction,
     parse_access,
     parse_one,
+    said_twice,
 )
 from pytest_sonemu.topology.model import AccessLink, Fabric, Host, PoP, PopLink, SapSite, Topology
 from pytest_sonemu.topology.schema import (
@@ -302,8 +303,7 @@ class _Reader:
             direction = direction_of(key, (str(a), str(b)))
             name = "forward" if direction == "a->b" else "backward"
             if direction is None or name in values:
-                said = f"'{key}': this direction is said twice"
-                message = said if direction else not_a_direction(key, (str(a), str(b)))
+                message = said_twice(key) if direction else not_a_direction(key, (str(a), str(b)))
                 self._findings.error("topology_value", message, options.key_place(key))
                 continue
             way = self._section(section.node_of(key), f"'{key}' of a PoP link", IMPAIRMENT_FIELDS)

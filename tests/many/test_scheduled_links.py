@@ -162,13 +162,13 @@ def rtt_of(service: Service, source: str, target: str) -> float:
     return service.ping(source, target, 10, interval=0.01).rtt.min
 
 
-def numbers_that_came(service: Service, count: int) -> list[int]:
-    """Which of numbered IP packets from `a` came to `b`, as often as they came."""
-    ear, mouth = Ear(service.sap("b")), Mouth(service.sap("a"), "a")
-    target, source = service.sap("b").mac(), service.sap("a").mac()
+def numbers_that_came(service: Service, count: int, source: str = "a", target: str = "b") -> list[int]:
+    """Which of numbered IP packets from one SAP came to another, as often as they came."""
+    ear, mouth = Ear(service.sap(target)), Mouth(service.sap(source), source)
+    there, here = service.sap(target).mac(), service.sap(source).mac()
     for number in range(count):
-        mouth.send(frame(target, source, numbered(number), 0x0800))
-    heard = wait_for([ear], b"number", timeout=1.0).get("b:b", [])
+        mouth.send(frame(there, here, numbered(number), 0x0800))
+    heard = wait_for([ear], b"number", timeout=1.0).get(f"{target}:{target}", [])
     for each in (ear, mouth):
         each.close()
     return sorted(int(data[data.index(b"number ") + 7 :][:4]) for data in heard)

@@ -207,6 +207,11 @@ def test_options_made_in_python_merge_as_well() -> None:
         ("saps.input.pop=pop1", parse(saps={"input": {"pop": "pop1"}})),
         ("mtu=9000", parse(mtu=9000)),
         ("links.far.delay=5ms", parse(links={"far": {"delay": "5ms"}})),
+        (
+            "links.far={delay: 5ms, a->b: {loss: 1%}}",
+            parse(links={"far": {"delay": 0.005, "a->b": {"loss": 0.01}}}),
+        ),
+        ("fw.interfaces.in={rate: 1Mbit}", parse(vnfs={"fw": {"interfaces": {"in": {"rate": "1Mbit"}}}})),
         ("links.a.b.fw:in->web.loss=1%", parse(links={"a.b": {"fw:in -> web": {"loss": "1%"}}})),
         ("fw.interfaces.in.rate=1Mbit", parse(vnfs={"fw": {"interfaces": {"in": {"rate": "1Mbit"}}}})),
         (
@@ -222,6 +227,27 @@ def test_the_command_line_sets_one_option(text: str, expected: ServiceOptions) -
 def test_the_command_line_leaves_the_rest_as_it_is() -> None:
     options = set_option(parse(vnfs={"fw": {"image": "a", "cpu": 1}}), "fw.image=b")
     assert options.vnf("fw") == VnfOptions(image="b", cpu=1.0)
+
+
+def test_settings_of_the_command_line_are_read_together() -> None:
+    options = set_option(
+        ServiceOptions(), "links.far.burst=10K", "mtu=9000", "links.far.rate=1Mbit", "mtu=1400"
+    )
+    assert options == parse(links={"far": {"burst": "10K", "rate": "1Mbit"}}, mtu=1400)
+    options = set_option(
+        parse(vnfs={"fw": {"cpu": 1}}), "fw.build=web", "fw.image=a", "fw.env.A=1", "fw.env.B=2"
+    )
+    assert options.vnf("fw") == VnfOptions(image="a", cpu=1.0, env={"A": "1", "B": "2"})
+    assert set_option(ServiceOptions(), "placement=first", "placement.fw=p").placement == {"fw": "p"}
+    with pytest.raises(
+        SettingsError, match=r"^--sonemu-set links\.far\.rate, links\.far\.los: links: far: los: no such"
+    ):
+        set_option(ServiceOptions(), "mtu=9000", "links.far.rate=1Mbit", "links.far.los=1%")
+
+
+def test_a_direction_that_is_said_twice_is_refused_and_not_lost() -> None:
+    with pytest.raises(SettingsError, match=r"links: far: direction 'a -> b' is said twice"):
+        parse(links={"far": {"a->b": {"delay": 1}, "a -> b": {"loss": 0.1}}})
 
 
 @pytest.mark.parametrize(

@@ -325,6 +325,10 @@ def test_virtual_links_that_the_options_impair() -> None:
         ({"link-122": {"delay": 1}}, r"no virtual link 'link-122' \(did you mean 'link-12'\?\)"),
         ({"link-12": {"x->y": {"delay": 1}}}, "'link-12': direction 'x->y' is neither 'empty_vnf1:output->"),
         ({"mgmt": {"a->b": {"delay": 1}}}, "frames are impaired where they enter it"),
+        (
+            {"link-12": {"a->b": {"delay": 1}, "empty_vnf1->empty_vnf2": {"loss": 0.1}}},
+            "'link-12': direction 'empty_vnf1->empty_vnf2' is said twice, also as 'a->b'",
+        ),
     ):
         with pytest.raises(PlanningError, match=said):
             plan(empty_service(), TWO_POPS, links=asked)

@@ -214,6 +214,7 @@ def test_a_pop_link_in_python_is_written_as_in_a_file() -> None:
     assert replace(there, rate=1_000_000) == back
     assert PopLink("p", "q", seed=7).shaped is False
     assert PopLink("p", "q", backward={"loss": "1%"}).shaped
+    assert len({link, replace(link), PopLink("p", "q")}) == 2
     with pytest.raises(TopologyError, match=r"PoP link 'p-q': delay: '10 parsecs' is not a time"):
         PopLink("p", "q", delay="10 parsecs")
     with pytest.raises(TopologyError, match=r"a->b: lss: no such impairment \(did you mean 'loss'\?\)"):
