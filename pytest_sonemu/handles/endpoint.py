@@ -142,13 +142,14 @@ class Endpoint(Namespaced):
         rate: float | str | None = None,
         port: int = 0,
         interface: str | None = None,
+        version: Family | None = None,
     ) -> Throughput:
         """Send as much as goes, or `rate` ("10Mbit"), for `duration` seconds in `parallel` streams.
 
             assert service.sap("input").throughput("server").rate > 100e6
 
         What counts is the payload that arrives at a listener of ours on `port` (0: any that is free; a
-        firewall in between may let only one in).
+        firewall in between may let only one in). `version` as for `ping`.
         Raises ProbeError if the streams cannot be opened.
         """
         from pytest_sonemu.handles.throughput import throughput
@@ -166,21 +167,22 @@ class Endpoint(Namespaced):
                 parallel=parallel,
                 rate=rate,
                 port=port,
+                family=version,
             )
         bed.journal.note("probe", repr(result), self.id)
         return result
 
-    def path_mtu(self, target: Place, *, interface: str | None = None) -> int:
+    def path_mtu(self, target: Place, *, interface: str | None = None, version: Family | None = None) -> int:
         """The largest IP packet, in bytes, whose echo comes back from `target` without being cut.
 
-        Measured by echoes, so a black hole that tells nobody is found too. Raises ProbeError if none
-        comes back.
+        Measured by echoes, so a black hole that tells nobody is found too. `version` as for `ping`. Raises
+        ProbeError if none comes back.
         """
         from pytest_sonemu.handles.throughput import path_mtu
 
         largest = max((each.mtu for each in self.interfaces), default=1500)
         bed, source = self._core.bed, self._source(interface)
-        found = path_mtu(bed.client, self._core.sight, source, target, largest)
+        found = path_mtu(bed.client, self._core.sight, source, target, largest, version)
         bed.journal.note("probe", f"path MTU {source} -> {target}: {found} bytes", self.id)
         return found
 

@@ -14,7 +14,7 @@ from pytest_sonemu.handles.flow_packets import HEADER, PacketGenerator, RecordGe
 from pytest_sonemu.handles.flow_results import FlowStats, Gap
 from pytest_sonemu.handles.flow_task import FlowProtocol, FlowTask, Generator, packets_per_second
 from pytest_sonemu.handles.results import Rtt, one_line
-from pytest_sonemu.handles.targets import Place, find_spot, find_target
+from pytest_sonemu.handles.targets import Family, Place, find_spot, find_target
 from pytest_sonemu.handles.unused import WarnsUnused
 from pytest_sonemu.handles.waiting import State, wait_until
 
@@ -175,11 +175,12 @@ def make_flow(
     seed: int | None = None,
     servers: Sequence[str] | None = None,
     generator: str | Generator | None = None,
+    family: Family | None = None,
 ) -> Flow:
     """See `Service.flow`."""
     plan = service._core.sight
     start = find_spot(plan, source)
-    end = find_target(plan, target, start.endpoint)
+    end = find_target(plan, target, start.endpoint, family)
     protocol, port, path = _subject(udp, tcp, http)
     smallest, largest = size if isinstance(size, tuple) else (size, size)
     sizes = size_bytes(smallest), size_bytes(largest)

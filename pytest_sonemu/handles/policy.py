@@ -24,7 +24,8 @@ from pytest_sonemu.handles.policy_table import (
     read_table,
 )
 from pytest_sonemu.handles.results import ConnectResult, PingResult
-from pytest_sonemu.handles.targets import find_spot, find_target
+from pytest_sonemu.handles.targets import common_versions, find_spot, find_target
+from pytest_sonemu.planning.plan import DeploymentPlan
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -46,7 +47,8 @@ _Key = tuple[str, str, str, int]
 def check_policy(service: Service, table: Table, timeout: float | str) -> PolicyResult:
     """See `Service.policy`."""
     bed, patience = service._core.bed, seconds(timeout)
-    rules = read_table(table, bed.files)
+    plan = service._core.sight
+    rules = tuple(each for rule in read_table(table, bed.files) for each in _by_version(plan, rule))
     began = time.monotonic()
     with _Listeners(service, rules) as listeners:
         if any(rule.protocol != "icmp" for rule in rules):
@@ -60,6 +62,15 @@ def check_policy(service: Service, table: Table, timeout: float | str) -> Policy
     return result
 
 
+def _by_version(plan: DeploymentPlan, rule: PolicyRule) -> list[PolicyRule]:
+    """The rule for each IP version, where source and target have both."""
+    try:
+        versions = common_versions(plan, rule.source, rule.target) if rule.version is None else ()
+    except ProbeError as error:
+        raise ProbeError(f"line {rule.line}: {error}") from error
+    return [replace(rule, version=version) for version in versions] if len(versions) > 1 else [rule]
+
+
 def _probe(service: Service, listeners: _Listeners, timeout: float, rule: PolicyRule) -> PolicyRow:
     from pytest_sonemu.handles.connect import connect
     from pytest_sonemu.handles.ping import ping
@@ -67,7 +78,15 @@ def _probe(service: Service, listeners: _Listeners, timeout: float, rule: Policy
     bed, plan = service._core.bed, service._core.sight
     if rule.port is None:
         echo = ping(
-            bed.client, plan, rule.source, rule.target, count=1, interval=0.01, size=56, timeout=timeout
+            bed.client,
+            plan,
+            rule.source,
+            rule.target,
+            count=1,
+            interval=0.01,
+            size=56,
+            timeout=timeout,
+            family=rule.version,
         )
         return PolicyRow(rule, _outcome(echo), echo)
     result: ConnectResult = connect(
@@ -79,6 +98,7 @@ def _probe(service: Service, listeners: _Listeners, timeout: float, rule: Policy
         tcp=rule.port if rule.protocol == "tcp" else None,
         udp=rule.port if rule.protocol == "udp" else None,
         timeout=timeout,
+        family=rule.version,
     )
     if result.outcome == "open" and listeners.ours(rule):
         result = replace(result, listener="ours")
@@ -128,7 +148,7 @@ class _Listeners:
         plan = self._service._core.sight
         try:
             source = find_spot(plan, rule.source)
-            target = find_target(plan, rule.target, source.endpoint)
+            target = find_target(plan, rule.target, source.endpoint, rule.version)
         except ProbeError as error:
             raise ProbeError(f"line {rule.line}: {error}") from error
         if target.spot is None or rule.port is None:

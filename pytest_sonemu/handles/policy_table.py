@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from pytest_sonemu.errors import ProbeError
 from pytest_sonemu.handles.results import ConnectResult, Outcome, PingResult, one_line
+from pytest_sonemu.handles.targets import Family
 
 if TYPE_CHECKING:
     from pytest_sonemu.handles.own_files import OwnFiles
@@ -31,6 +32,13 @@ _MEANT: dict[str, frozenset[str]] = {
     "drop": frozenset({"dropped"}),
     "reject": frozenset({"rejected"}),
 }
+_NAMES: dict[str, PolicyProtocol] = {"tcp": "tcp", "udp": "udp", "icmp": "icmp", "ping": "icmp"}
+_VERSIONS: dict[str, Family | None] = {"": None, "4": 4, "6": 6}
+_PROTOCOLS = {
+    f"{name}{digit}": (protocol, version)
+    for name, protocol in _NAMES.items()
+    for digit, version in _VERSIONS.items()
+} | {"icmpv6": ("icmp", 6)}
 _NO_PORT = frozenset({"", "-", "*", "any"})
 _LARGEST = 5000
 
@@ -41,6 +49,7 @@ Table = str | Path | Iterable["PolicyRule | Mapping[str, object] | Sequence[obje
 class PolicyRule:
     """One row: may this pass? `port` None for ICMP; `line` is where it stands in its table.
 
+    `version` is IP's; None: of both where source and target have both, else of the one that they have.
     `verdict`: "allow" (it arrives), "deny" (it does not), "drop", "reject", or an outcome of `connect`.
     """
 
@@ -50,12 +59,13 @@ class PolicyRule:
     port: int | None
     verdict: str
     line: int = 0
+    version: Family | None = None
 
     @property
     def cells(self) -> tuple[str, str, str, str, str]:
         """From, to, protocol, port and verdict as they stand in a table."""
         port = "-" if self.port is None else str(self.port)
-        return self.source, self.target, self.protocol, port, self.verdict
+        return self.source, self.target, f"{self.protocol}{self.version or ''}", port, self.verdict
 
     def __str__(self) -> str:
         return " ".join(self.cells)
@@ -220,25 +230,25 @@ def _not_empty(rules: list[PolicyRule]) -> tuple[PolicyRule, ...]:
 def _expand(cells: Sequence[str], number: int, place: str) -> list[PolicyRule]:
     if len(cells) != len(COLUMNS):
         raise ProbeError(f"{place}: {len(cells)} columns instead of 5: {' '.join(COLUMNS)}")
-    source, target, protocol, ports, word = (cell.strip() for cell in cells)
+    source, target, written, ports, word = (cell.strip() for cell in cells)
     verdict = _WORDS.get(word.lower())
     if verdict is None:
         known = ", ".join([*get_args(Verdict), *sorted(_OUTCOMES)])
         raise ProbeError(f"{place}: '{word}' is not a verdict; it is one of {known}")
     if not source or not target:
         raise ProbeError(f"{place}: 'from' and 'to' name endpoints")
-    match protocol.lower():
-        case "icmp" | "ping":
-            if ports.lower() not in _NO_PORT:
-                raise ProbeError(f"{place}: ICMP has no port; write '-'")
-            return [PolicyRule(source, target, "icmp", None, verdict, number)]
-        case "tcp":
-            name: PolicyProtocol = "tcp"
-        case "udp":
-            name = "udp"
-        case _:
-            raise ProbeError(f"{place}: '{protocol}' is not a protocol; it is tcp, udp or icmp")
-    return [PolicyRule(source, target, name, port, verdict, number) for port in _ports(ports, place)]
+    if written.lower() not in _PROTOCOLS:
+        raise ProbeError(
+            f"{place}: '{written}' is not a protocol; it is tcp, udp or icmp, or of one IP version like tcp6"
+        )
+    protocol, version = _PROTOCOLS[written.lower()]
+    if protocol == "icmp":
+        if ports.lower() not in _NO_PORT:
+            raise ProbeError(f"{place}: ICMP has no port; write '-'")
+        return [PolicyRule(source, target, protocol, None, verdict, number, version)]
+    return [
+        PolicyRule(source, target, protocol, port, verdict, number, version) for port in _ports(ports, place)
+    ]
 
 
 def _ports(text: str, place: str) -> list[int]:

@@ -81,15 +81,17 @@ class Service(ServiceParts):
         *,
         rate: float | str | None = None,
         port: int = 0,
+        version: Family | None = None,
     ) -> Throughput:
         """`Endpoint.throughput` from a source named like the target, in payload bit/s."""
+        at = interface_of(source)
         return self.endpoint(source).throughput(
-            target, protocol, duration, parallel, rate=rate, port=port, interface=interface_of(source)
+            target, protocol, duration, parallel, rate=rate, port=port, interface=at, version=version
         )
 
-    def path_mtu(self, source: Place, target: Place) -> int:
+    def path_mtu(self, source: Place, target: Place, *, version: Family | None = None) -> int:
         """`Endpoint.path_mtu` from a source named like the target, in bytes."""
-        return self.endpoint(source).path_mtu(target, interface=interface_of(source))
+        return self.endpoint(source).path_mtu(target, interface=interface_of(source), version=version)
 
     def trace(
         self,
@@ -149,6 +151,7 @@ class Service(ServiceParts):
         seed: int | None = None,
         servers: Sequence[str] | None = None,
         generator: str | Generator | None = None,
+        version: Family | None = None,
     ) -> Flow:
         """Numbered, time-stamped packets that flow for the time of a `with` block.
 
@@ -163,6 +166,7 @@ class Service(ServiceParts):
         payload, or the smallest and largest, drawn by `seed` (default: the bed's). `servers` are the
         endpoints that listen, where they are not the target (a load balancer is). `generator` is another
         one than ours: an object with the methods of `Generator`, or the name of one that a plugin has.
+        `version` 4 or 6 takes the target's address of that IP version; None takes IPv4 where there is any.
 
         Raises NotFoundError for an unknown endpoint, ProbeError if it cannot be tried.
         """
@@ -180,6 +184,7 @@ class Service(ServiceParts):
             seed=seed,
             servers=servers,
             generator=generator,
+            family=version,
         )
 
     def replay(
@@ -228,10 +233,11 @@ class Service(ServiceParts):
                 input  server  icmp   -        allow
             ''')
 
-        A text, the path of a file (blanks, `|` or commas between columns) or rows. Verdicts are "allow",
-        "deny" (it does not arrive), "drop", "reject" or an outcome of `connect`. Rules are tested, not
-        servers: where nobody listens, a listener of ours does. What has not come after `timeout` seconds
-        does not come. Raises ProbeError for a table that cannot be read, NotFoundError.
+        A text, the path of a file (blanks, `|` or commas between columns) or rows. Protocols are "tcp", "udp"
+        and "icmp", each in both IP versions where both ends have both, or of one: "tcp6", "icmp4". Verdicts
+        are "allow", "deny" (it does not arrive), "drop", "reject" or an outcome of `connect`. Rules are
+        tested, not servers: where nobody listens, a listener of ours does. What has not come after `timeout`
+        seconds does not come. Raises ProbeError for a table that cannot be read, NotFoundError.
         """
         from pytest_sonemu.handles.policy import check_policy
 

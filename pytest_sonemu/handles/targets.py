@@ -6,6 +6,7 @@ Pure: nothing is asked from a kernel.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal, Protocol
@@ -136,6 +137,22 @@ def find_target(
         raise ProbeError(f"{spot} has several addresses{seen_from}; name one: {listing}")
     interface, chosen_address = chosen[0]
     return Target(str(spot), chosen_address, Spot(spot.endpoint, interface))
+
+
+def common_versions(plan: DeploymentPlan, source: Place, target: Place) -> tuple[Family, ...]:
+    """The IP versions of which the source has an address and the target just one that is meant.
+
+    Raises NotFoundError, and ProbeError for a source that is not one endpoint.
+    """
+    start = find_spot(plan, source)
+    found: list[Family] = []
+    versions: tuple[Family, ...] = (4, 6)
+    for version in versions:
+        if _candidates(start, version):
+            with suppress(ProbeError):
+                find_target(plan, target, start.endpoint, version)
+                found.append(version)
+    return tuple(found)
 
 
 def source_address(spot: Spot, address: Address) -> Address | None:

@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Literal
 from pytest_sonemu.errors import ProbeError
 from pytest_sonemu.handles.arguments import bits_per_second, port_number, seconds
 from pytest_sonemu.handles.results import milliseconds, one_line
-from pytest_sonemu.handles.targets import Place, Spot, Target, find_spot, find_target, source_address
+from pytest_sonemu.handles.targets import (
+    Family,
+    Place,
+    Spot,
+    Target,
+    find_spot,
+    find_target,
+    source_address,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -78,6 +86,7 @@ def throughput(
     parallel: int = 1,
     rate: float | str | None = None,
     port: int = 0,
+    family: Family | None = None,
 ) -> Throughput:
     """See `Endpoint.throughput`."""
     if protocol not in ("tcp", "udp"):
@@ -92,7 +101,7 @@ def throughput(
     if port and parallel > 1:
         raise ProbeError("throughput takes one stream where you name the port")
     start = find_spot(plan, source)
-    end = find_target(plan, target, start.endpoint)
+    end = find_target(plan, target, start.endpoint, family)
     if end.spot is None:
         raise ProbeError(f"{end.address} is nobody's here; throughput needs both ends")
     share = bits_per_second(rate) / parallel if rate is not None else None
@@ -304,7 +313,14 @@ class _UdpStream(_Stream):
         self.over.set()
 
 
-def path_mtu(client: BedClient, plan: DeploymentPlan, source: Place, target: Place, largest: int) -> int:
+def path_mtu(
+    client: BedClient,
+    plan: DeploymentPlan,
+    source: Place,
+    target: Place,
+    largest: int,
+    family: Family | None = None,
+) -> int:
     """The largest IP packet in bytes, up to `largest`, that comes back as an echo without fragments.
 
     Raises ProbeError if not even the smallest does.
@@ -312,14 +328,14 @@ def path_mtu(client: BedClient, plan: DeploymentPlan, source: Place, target: Pla
     from pytest_sonemu.handles.ping import ping
 
     start = find_spot(plan, source)
-    end = find_target(plan, target, start.endpoint)
+    end = find_target(plan, target, start.endpoint, family)
     above, least = _ABOVE_DATA[end.address.version], _LEAST_MTU[end.address.version]
 
     def passes(size: int) -> bool:
         # Twice: that one echo is lost does not tell that it was too large.
         return any(
             ping(
-                client, plan, source, target, count=1, size=size - above, timeout=0.3, df=True
+                client, plan, source, end.address, count=1, size=size - above, timeout=0.3, df=True
             ).received
             for _ in range(2)
         )  # fmt: skip

@@ -134,6 +134,47 @@ def test_probes_by_ip_version_see_a_firewall_of_one(half_open: Service) -> None:
     assert sap.connect("output", tcp=80, listen=True, version=6).outcome == "open"
 
 
+def test_a_policy_asks_in_both_ip_versions_or_in_one(half_open: Service, single: Service) -> None:
+    table = """
+        input output tcp   80 allow
+        input output tcp6  80 allow
+        input output udp4  80 allow
+        input output icmp  -  deny
+        input output icmp4 -  drop
+    """
+    result = half_open.policy(table, timeout=0.3)
+    assert [(str(row.rule), row.ok) for row in result.rows] == [
+        ("input output tcp4 80 allow", False),
+        ("input output tcp6 80 allow", True),
+        ("input output tcp6 80 allow", True),
+        ("input output udp4 80 allow", True),
+        ("input output icmp4 - deny", True),
+        ("input output icmp6 - deny", False),
+        ("input output icmp4 - drop", True),
+    ]
+    assert "tcp4   80    dropped, lost at v1" in str(result)
+    assert [str(row.rule) for row in single.policy("input output tcp 80 allow\n").rows] == [
+        "input output tcp 80 allow"
+    ]
+    with pytest.raises(ProbeError, match=r"line 1: output has no IPv6 address"):
+        single.policy("input output tcp6 80 allow\n")
+
+
+def test_measures_by_ip_version_see_a_firewall_of_one(half_open: Service) -> None:
+    sap = half_open.sap("input")
+    assert sap.path_mtu("output", version=6) == 1500
+    assert half_open.throughput("input", "output", duration=0.1, port=80, version=6).rate > 0
+    with half_open.flow("input", "output", tcp=80, version=6) as flow:
+        flow.wait_until_flowing()
+    version: Family | None
+    for version in (None, 4):
+        with pytest.raises(ProbeError):
+            half_open.path_mtu("input", "output", version=version)
+    with half_open.flow("input", "output", tcp=80, version=4) as flow:
+        pass
+    assert flow.received == 0
+
+
 def test_management_is_not_reached_through_a_forwarding_vnf(dual: Service) -> None:
     assert dual.ping("admin", ipv6_of(dual, "v1", "mgmt")).loss == 0
     assert dual.ping("input", ipv6_of(dual, "admin", "admin"), count=1).received == 0

@@ -58,6 +58,10 @@ def test_rows() -> None:
 
 
 def test_ports_are_spread() -> None:
+    versions = read_table("a b tcp 80 allow\na b TCP6 80 allow\na b udp4 80 deny\na b icmpv6 - deny")
+    assert [(rule.protocol, rule.version) for rule in versions] == [
+        ("tcp", None), ("tcp", 6), ("udp", 4), ("icmp", 6),
+    ]  # fmt: skip
     rules = read_table("a b tcp 80,8000-8002 allow\na b tcp 22 deny")
     assert [rule.port for rule in rules] == [80, 8000, 8001, 8002, 22]
     assert [rule.line for rule in rules] == [1, 1, 1, 1, 2]
