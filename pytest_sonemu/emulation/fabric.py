@@ -29,6 +29,12 @@ class Fabric:
             namespaces.run_inside(namespace, batch.argv, batch.text, force=batch.force)
 
 
+def indices(names: Iterable[str]) -> dict[str, int]:
+    """The interfaces of these that exist in the fabric, with their indices."""
+    wanted = set(names)
+    return {name: index for index, name in socket.if_nameindex() if name in wanted}
+
+
 def present(names: Iterable[str]) -> list[str]:
     """Those of the interfaces that exist in the fabric."""
     there = {name for _index, name in socket.if_nameindex()}

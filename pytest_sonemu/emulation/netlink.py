@@ -1,6 +1,7 @@
-"""The keeper's own netlink: what must be read or emptied after every test, without starting a program.
+"""The keeper's own netlink: what must be quick, without starting a program.
 
-Changes to links are batches (`planning/batches.py`); here only what has to cost well below a millisecond.
+Changes to links are batches (`planning/batches.py`); here only what has to cost well below a millisecond:
+what is read after every test, and the moments in which links go over into the relay's hands and back.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from pytest_sonemu.errors import EmulationError
+from pytest_sonemu.planning.batches import PORT_GROUPS
 
 ROUTE, NETFILTER = 0, 12
 _HEADER = struct.Struct("=IHHII")
 _ERROR, _DONE = 2, 3
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
-_GETLINK, _DELNEIGH, _GETNEIGH, _GETSTATS = 18, 29, 30, 94
+_GETLINK, _SETLINK, _DELNEIGH, _GETNEIGH, _GETSTATS = 18, 19, 29, 30, 94
 _STATS, _STATS_LINK_64 = struct.Struct("=BxxxII"), 1
 _LINK, _NEIGHBOUR = struct.Struct("=BxHiII"), struct.Struct("=BxxxiHBB")
 _IFF_UP = 0x1
-_IFLA_IFNAME, _IFLA_MASTER, _IFLA_EXT_MASK = 3, 10, 29
+_IFLA_IFNAME, _IFLA_MASTER, _IFLA_PROTINFO, _IFLA_EXT_MASK = 3, 10, 12, 29
+_BRPORT_GROUPS, _BRPORT_ISOLATED = 31, 33
 _SKIP_STATS = struct.pack("=I", 1 << 3)
 _GETTFILTER, _FILTER, _INGRESS = 46, struct.Struct("=BxxxiIII"), 0xFFFFFFF2
 _TCA_OPTIONS, _U32_ACTION, _ACTION_OPTIONS, _MIRRED_PARMS = 2, 7, 2, 2
@@ -35,7 +38,7 @@ _GET_CONNECTIONS, _DELETE_CONNECTION, _GET_GENERATION = _CONNECTIONS | 1, _CONNE
 _NETFILTER_HEADER = struct.Struct("=BBH")
 _ORIGINAL, _REPLY, _ZONE = 1, 2, 18
 _GENERATION_ID = 1
-_GONE = (2, 3)  # ENOENT, ESRCH: somebody else was faster
+_GONE = (2, 3, 19)  # ENOENT, ESRCH, ENODEV: somebody else was faster
 
 Address = IPv4Address | IPv6Address
 
@@ -69,6 +72,20 @@ def read_ends(sock: socket.socket) -> dict[str, End]:
         rows.append((index, name, bool(flags & _IFF_UP), master))
     names = {index: name for index, name, _up, _master in rows}
     return {name: End(name, up, names.get(master), index) for index, name, up, master in rows}
+
+
+def set_master(sock: socket.socket, index: int, master: int) -> None:
+    """Make an interface a port of a bridge, both by index; 0: of none. One that has gone is fine."""
+    body = _LINK.pack(0, 0, index, 0, 0) + _attribute(_IFLA_MASTER, struct.pack("=I", master))
+    _ask(sock, _SETLINK, _REQUEST | _ACK, body)
+
+
+def set_port(sock: socket.socket, index: int, *, isolated: bool) -> None:
+    """How an interface is a port of its bridge: which link-local groups pass, and whether it is isolated."""
+    flags = _attribute(_BRPORT_GROUPS, struct.pack("=H", PORT_GROUPS))
+    flags += _attribute(_BRPORT_ISOLATED, bytes([isolated]))
+    body = _LINK.pack(socket.AF_BRIDGE, 0, index, 0, 0) + _attribute(_IFLA_PROTINFO | 0x8000, flags)
+    _ask(sock, _SETLINK, _REQUEST | _ACK, body)
 
 
 def read_redirect(sock: socket.socket, index: int) -> int | None:

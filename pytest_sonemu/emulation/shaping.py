@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_sonemu.emulation import switchover
 from pytest_sonemu.emulation.bed_relay import BedRelay
 from pytest_sonemu.emulation.fabric import Fabric, present
 from pytest_sonemu.errors import EmulationError, NotFoundError
 from pytest_sonemu.planning import relaying
-from pytest_sonemu.planning.batches import Batch, direct_again, relayed_now
+from pytest_sonemu.planning.batches import Batch
 from pytest_sonemu.planning.plan import DeploymentPlan, LinkPlan
 from pytest_sonemu.planning.relaying import RelayedPort, Relaying
 from pytest_sonemu.relay.model import Impairment, LinkSpec
@@ -181,37 +182,52 @@ class Shaping:
         )
 
     def _settle(self) -> None:
-        """Make what is there what is wanted: the relay told, filters and bridge ports changed."""
+        """Make what is there what is wanted: the relay told, links and ports of bridges gone over and back.
+
+        Whatever a link goes over to carries it before what it leaves lets go. Links that end do nothing to
+        frames first: what was on its way in them is out before others can overtake it, or is lost.
+        """
         impaired = self._impaired()
         wanted = relaying.relaying(self._plans.values(), self._topology, impaired)
         if wanted.flows and not self._relay.running:
             self._relay.start()
         before = self._done
-        if wanted.ports - before.ports:
-            self._fabric.run(relaying.relay_batch(sorted(wanted.ports - before.ports, key=str), ()))
-        for instance, link_id in sorted(wanted.lines - before.lines):
-            # An end that is not there has no filter to lose.
-            lines = tuple(relayed_now(self._link(instance, link_id)))
-            self._fabric.run([Batch("tc", lines, f"{link_id} relayed", force=True)])
+        places = sorted(wanted.ports - before.ports, key=str)
+        self._fabric.run(relaying.places_batch(places))
         there = set(present(name for flow in wanted.flows for name in (flow.ingress, flow.egress)))
         there -= {end for ends in self._left_out.values() for end in ends}
         flows = {f.ingress: f for f in wanted.flows if {f.ingress, f.egress} <= there}
         specs = self._specs()
         crossed = {hop[0] for flow in wanted.flows for hop in flow.hops}
         links = {name: specs[name] for name in impaired & crossed}
+        ended = {name: LinkSpec(name) for name in self._relay.links.keys() - links.keys()}
+        try:
+            self._relay.tell(
+                links=[s for name, s in (links | ended).items() if self._relay.links.get(name) != s],
+                flows=[flow for ingress, flow in flows.items() if self._relay.flows.get(ingress) != flow],
+            )
+        except BaseException:
+            self._remove_places(places)
+            raise
+        switchover.to_relay(self._fabric, self._ends(wanted.lines - before.lines), places)
+        parted = sorted(before.ports - wanted.ports, key=str)
+        switchover.to_kernel(self._fabric, self._ends(before.lines - wanted.lines), parted)
         self._relay.tell(
-            links=[spec for name, spec in links.items() if self._relay.links.get(name) != spec],
-            flows=[flow for ingress, flow in flows.items() if self._relay.flows.get(ingress) != flow],
             remove_flows=self._relay.flows.keys() - flows.keys(),
-            remove_links=self._relay.links.keys() - links.keys(),
+            remove_links=ended.keys() & self._relay.links.keys(),
         )
+        self._remove_places(parted)
         self._forget_orphans(flows)
-        for instance, link_id in sorted(before.lines - wanted.lines):
-            link = self._link(instance, link_id)
-            if len(present(end.outer for end in link.ends)) == len(link.ends):
-                self._run_lines("tc", direct_again(link), f"{link_id} direct")
-        self._part(before.ports - wanted.ports)
         self._done = wanted
+
+    def _ends(self, lines: Iterable[tuple[str, str]]) -> list[switchover.Line]:
+        """The outer ends of E-Lines."""
+        found = [self._link(instance, link_id).ends for instance, link_id in sorted(lines)]
+        return [(a.outer, b.outer) for a, b in found]
+
+    def _remove_places(self, ports: Iterable[RelayedPort]) -> None:
+        lone = present(port.inside for port in ports)
+        self._run_lines("ip", [f"link del dev {inside}" for inside in lone], "relayed ports")
 
     def _forget_orphans(self, carried: Iterable[str]) -> None:
         """Take away what a dead relay left where none carries frames now; one that does has done it itself.
@@ -223,15 +239,6 @@ class Shaping:
             lines = tuple(f"filter del dev {end} ingress pref {SHORTCUT_PREFERENCE}" for end in ends)
             # Few of them have one.
             self._fabric.run([Batch("tc", lines, "redirects of a dead relay", force=True)])
-
-    def _part(self, ports: Iterable[RelayedPort]) -> None:
-        """Put ports into their bridges again; of those that have gone only the relay's place is left."""
-        ended = sorted(ports, key=str)
-        there = set(present(name for port in ended for name in (port.port, port.bridge)))
-        whole = [port for port in ended if {port.port, port.bridge} <= there]
-        self._fabric.run(relaying.relay_batch((), whole))
-        lone = present(port.inside for port in ended)
-        self._run_lines("ip", [f"link del dev {inside}" for inside in lone], "relayed ports")
 
     def _link(self, instance: str, link_id: str) -> LinkPlan:
         link = self._plans[instance].link(link_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_sonemu.planning.batches import Batch
@@ -26,6 +27,12 @@ class Transcript:
         """A batch about to be run in the network namespace behind a path."""
         self.note(batch.purpose)
         self._append(f"nsenter --net={namespace} {' '.join(batch.argv)} <<'END'\n{batch.text}END\n")
+
+    def done(self, program: str, lines: Sequence[str], purpose: str) -> None:
+        """What was done to the fabric over netlink, as the lines of a batch that does the same."""
+        if lines:
+            self.note(f"{purpose}, over netlink: {program} -batch, {len(lines)} lines")
+            self._append("".join(f"#   {line}\n" for line in lines))
 
     def _append(self, text: str) -> None:
         with self._lock, self.path.open("a") as log:

@@ -25,7 +25,7 @@ from pytest_sonemu.planning.plan import (
 # With 65535 the fabric never is the narrow place: jumbo and QinQ frames pass.
 OUTER_MTU = 65535
 # All link-local group addresses but PAUSE, which no bridge passes; LACP needs the port's mask.
-_BRIDGE_GROUPS, _PORT_GROUPS = "0xfff8", "0xfffd"
+_BRIDGE_GROUPS, PORT_GROUPS = "0xfff8", 0xFFFD
 
 # Copies are made before frames are redirected.
 COPY_PREFERENCE, REDIRECT_PREFERENCE = 5, 10
@@ -318,23 +318,8 @@ def bridge_port(name: str, bridge: str, *, isolated: bool) -> list[str]:
     apart = " isolated on" if isolated else ""
     return [
         f"link set dev {name} master {bridge}",
-        f"link set dev {name} type bridge_slave group_fwd_mask {_PORT_GROUPS}{apart}",
+        f"link set dev {name} type bridge_slave group_fwd_mask {PORT_GROUPS:#x}{apart}",
     ]
-
-
-def direct_again(link: LinkPlan) -> list[str]:
-    """The `tc -batch` lines that join the ends of an E-Line that was relayed."""
-    a, b = (end.outer for end in link.ends)
-    return [
-        line
-        for here, there in ((a, b), (b, a))
-        for line in (f"qdisc replace dev {here} clsact", redirect(here, there))
-    ]
-
-
-def relayed_now(link: LinkPlan) -> list[str]:
-    """The `tc -batch` lines that part the ends of a direct E-Line, for the relay to join them."""
-    return [redirect_away(end.outer) for end in link.ends]
 
 
 def redirect(here: str, there: str) -> str:

@@ -39,19 +39,14 @@ class RelayedPort:
     def outside(self) -> str:
         return f"{self.port}o"
 
-    def make(self) -> list[str]:
-        """The `ip -batch` lines that put the relay's place between port and bridge."""
+    def place(self) -> list[str]:
+        """The `ip -batch` lines that make the relay's place in the bridge; the port is still in it."""
         return [
             fabric_pair(self.inside, self.outside, self.group),
-            f"link set dev {self.port} nomaster",
             *bridge_port(self.inside, self.bridge, isolated=self.isolated),
             f"link set dev {self.inside} up",
             f"link set dev {self.outside} up",
         ]
-
-    def unmake(self) -> list[str]:
-        """The opposite: the port stands in its bridge again."""
-        return [f"link del dev {self.inside}", *bridge_port(self.port, self.bridge, isolated=self.isolated)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +142,10 @@ def relaying(plans: Iterable[DeploymentPlan], topology: Topology, impaired: Cont
     return Relaying(tuple(flows), frozenset(lines), frozenset(ports))
 
 
-def relay_batch(made: Iterable[RelayedPort], unmade: Iterable[RelayedPort]) -> list[Batch]:
-    """The batch that puts the relay's places into bridges, and takes others out."""
-    lines = [line for port in made for line in port.make()]
-    lines += [line for port in unmade for line in port.unmake()]
-    return [Batch("ip", tuple(lines), "relayed ports")] if lines else []
+def places_batch(ports: Iterable[RelayedPort]) -> list[Batch]:
+    """The batch that makes the relay's places in bridges."""
+    lines = [line for port in ports for line in port.place()]
+    return [Batch("ip", tuple(lines), "places for relayed ports")] if lines else []
 
 
 def _line_hops(

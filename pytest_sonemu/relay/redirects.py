@@ -33,9 +33,13 @@ _EEXIST = 17
 
 
 class Redirects:
-    """Of the network namespace in which it is made. Raises OSError where the kernel refuses."""
+    """Of the network namespace in which it is made, with the `preference` that marks them as ours.
 
-    def __init__(self) -> None:
+    Raises OSError where the kernel refuses.
+    """
+
+    def __init__(self, preference: int = PREFERENCE) -> None:
+        self._preference = preference
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
         self._socket.settimeout(2.0)
         self._number = 0
@@ -89,7 +93,7 @@ class Redirects:
         return 0, 0
 
     def _place(self, ingress: int) -> bytes:
-        return _TC.pack(0, ingress, 0, _INGRESS, PREFERENCE << 16 | _ALL_PROTOCOLS)
+        return _TC.pack(0, ingress, 0, _INGRESS, self._preference << 16 | _ALL_PROTOCOLS)
 
     def _tell(self, kind: int, flags: int, body: bytes) -> None:
         for _ in self._ask(kind, flags | _ACK, body):

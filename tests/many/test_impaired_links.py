@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -15,14 +15,16 @@ import pytest
 
 from pytest_sonemu.descriptors.model import NetworkFunction, NetworkService
 from pytest_sonemu.errors import NotFoundError, SettingsError
-from pytest_sonemu.handles.results import PingResult
+from pytest_sonemu.handles.interface import InterfaceHandle
+from pytest_sonemu.handles.link import Link
+from pytest_sonemu.handles.pop_link import PopLinkHandle
 from pytest_sonemu.handles.service import Service
 from pytest_sonemu.handles.testbed import TestBed
 from pytest_sonemu.relay.model import MOST_HOPS
 from pytest_sonemu.topology.model import PoP, PopLink, Topology
 from tests.support.frames import Ear, Mouth, frame, ip_packet, numbered, numbers_in, wait_for
 from tests.support.machine import wait
-from tests.support.traffic import bulk
+from tests.support.traffic import Numbered, bulk
 
 SAPS = NetworkService.of("saps", [], {"near": ["a", "b"], "far": ["c", "d"]}, lans={"lan": ["e", "f", "g"]})
 WHERE = {sap: {"pop": "pop1"} for sap in "abcef"} | {sap: {"pop": "pop2"} for sap in "dg"}
@@ -40,6 +42,18 @@ def bed() -> Iterator[TestBed]:
 @pytest.fixture(scope="module")
 def service(bed: TestBed) -> Service:
     return bed.start(SAPS, saps=WHERE)
+
+
+@pytest.fixture(scope="module")
+def plain_bed() -> Iterator[TestBed]:
+    """The same where nothing is impaired."""
+    with TestBed(Topology((PoP("pop1"), PoP("pop2")), (PopLink("pop1", "pop2"),)), seed=7) as bed:
+        yield bed
+
+
+@pytest.fixture(scope="module")
+def plain(plain_bed: TestBed) -> Service:
+    return plain_bed.start(SAPS, saps=WHERE)
 
 
 def rtt(service: Service, source: str, target: str) -> float:
@@ -151,19 +165,51 @@ def test_a_rate_holds_tcp(service: Service) -> None:
     assert 1.9 < took < 3.0  # 40 Mbit over 20 Mbit/s
 
 
-def test_going_over_while_traffic_flows_loses_next_to_nothing(service: Service) -> None:
-    results: list[PingResult] = []
-    pinging = threading.Thread(target=lambda: results.append(service.ping("a", "b", 400, interval=0.002)))
-    pinging.start()
-    changes = 0
-    while pinging.is_alive():
-        with service.link("near").impair(rate="1Gbit"):
-            pinging.join(0.1)
-        pinging.join(0.1)
-        changes += 2
-    # A change takes some milliseconds; a packet is sent every two.
-    assert changes >= 4
-    assert results[0].received >= 400 - 10 * changes
+@pytest.mark.parametrize(
+    ("source", "target", "kind"),
+    [
+        ("a", "b", "E-Line"),
+        ("e", "f", "E-LAN"),
+        ("e", "g", "E-LAN over two PoPs"),
+        ("e", "f", "what one member sends"),
+        ("e", "f", "what one member is given"),
+        ("c", "d", "PoP link under an E-Line"),
+        ("e", "g", "PoP link under an E-LAN"),
+    ],
+)
+def test_going_over_and_back_loses_nothing_and_no_endpoint_notices(
+    plain_bed: TestBed, plain: Service, source: str, target: str, kind: str
+) -> None:
+    """At 1,000 packets a second, over ten changes; for a moment a packet may come twice."""
+    impairable: PopLinkHandle | Link | InterfaceHandle
+    if kind.startswith("PoP link"):
+        impairable = plain_bed.link("pop1", "pop2")
+    elif "member" in kind:
+        member = plain.sap("e" if "sends" in kind else "f")
+        impairable = member.interface(member.id)
+    else:
+        impairable = plain.link("near" if kind == "E-Line" else "lan")
+    numbered = Numbered(plain.sap(source), plain.sap(target), 1000)
+    before = [noticed(plain, sap) for sap in (source, target)]
+    with numbered:
+        for _ in range(5):
+            with impairable.impair(delay="5ms"):
+                assert numbered.more(60)
+            assert numbered.more(60)
+    assert numbered.lost <= 3, numbered
+    assert numbered.twice <= 60, numbered
+    assert [noticed(plain, sap) for sap in (source, target)] == before
+
+
+def noticed(service: Service, sap: str) -> tuple[int, str, str]:
+    """How often an endpoint's carrier has changed; its addresses; its routes."""
+    tool = service.sap(sap).tool
+    (link,) = json.loads(tool(["ip", "-j", "-s", "-s", "link", "show", sap]).stdout)
+    return (
+        link["stats64"]["tx"]["carrier_changes"],
+        tool(["ip", "-o", "addr", "show", sap]).stdout,
+        tool(["ip", "route"]).stdout,
+    )
 
 
 def test_probes_see_what_crosses_a_relayed_link(service: Service) -> None:

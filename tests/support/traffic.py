@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from ipaddress import IPv4Address, IPv6Address
 
 from pytest_sonemu.handles.endpoint import Endpoint
@@ -38,3 +39,66 @@ def bulk(
         finally:
             taker.join(10)
     return received
+
+
+class Numbered:
+    """Numbered datagrams from one endpoint to another while a block lasts; then what became of them."""
+
+    def __init__(self, source: Endpoint, target: Endpoint, a_second: int) -> None:
+        self._rate = a_second
+        self.sent, self.came = 0, list[int]()
+        address = str(target.ip())
+        self._receiver = target.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self._receiver.bind((address, 0))
+        self._receiver.settimeout(0.5)
+        self._sender = source.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sender.connect((address, self._receiver.getsockname()[1]))
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=each) for each in (self._send, self._receive)]
+
+    def __enter__(self) -> Numbered:  # noqa: PYI034 - typing.Self is younger than Python 3.10
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+        self._sender.close()
+        self._receiver.close()
+
+    def __repr__(self) -> str:
+        return f"{self.sent} sent, {self.lost} lost, {self.twice} twice"
+
+    def more(self, count: int, timeout: float = 10.0) -> bool:
+        """Wait until so many more have come."""
+        wanted, deadline = len(self.came) + count, time.monotonic() + timeout
+        while len(self.came) < wanted and time.monotonic() < deadline:
+            self._ended.wait(0.005)
+        return len(self.came) >= wanted
+
+    @property
+    def lost(self) -> int:
+        return self.sent - len(set(self.came))
+
+    @property
+    def twice(self) -> int:
+        return len(self.came) - len(set(self.came))
+
+    def _send(self) -> None:
+        began = time.monotonic()
+        while not self._ended.wait(0.0005):
+            for _ in range(int((time.monotonic() - began) * self._rate) - self.sent):
+                self._sender.send(self.sent.to_bytes(8, "big"))
+                self.sent += 1
+
+    def _receive(self) -> None:
+        """Until nothing has come for half a second after the last was sent."""
+        while True:
+            try:
+                self.came.append(int.from_bytes(self._receiver.recv(64), "big"))
+            except TimeoutError:
+                if self._ended.is_set():
+                    return
