@@ -116,7 +116,8 @@ class GatekeeperClient:
     ) -> str:
         """Start a service and return its instance's uuid when it is ready; None: what was onboarded last.
 
-        `options` are those of this start: `placement`, `images`, `vnfs`, `saps`, `address_plan`, `routes`.
+        `options` are those of this start: `placement`, `images`, `vnfs`, `saps`, `links`, `address_plan`,
+        `routes`.
         """
         body = _start_body(service_uuid, service_name, options)
         return self._ask(Started, "POST", "/instantiations", json=body).service_instance_uuid

@@ -282,6 +282,7 @@ class StartRequest:
     images: dict[str, str] | None = None
     vnfs: dict[str, dict[str, Any]] | None = None
     saps: dict[str, dict[str, Any]] | None = None
+    links: dict[str, dict[str, Any]] | None = None
     address_plan: str | None = None
     routes: str | list[str] | None = None
     mtu: int | None = None
@@ -296,7 +297,7 @@ class StopRequest:
     service_instance_uuid: str | None = None
 
 
-OPTIONS = ("placement", "images", "vnfs", "saps", "address_plan", "routes", "mtu", "overprovision")
+OPTIONS = ("placement", "images", "vnfs", "saps", "links", "address_plan", "routes", "mtu", "overprovision")
 
 
 @dataclass(frozen=True)

@@ -167,6 +167,12 @@ def impaired(
                 f"options: service '{service}' has no virtual link '{name}'{did_you_mean(name, ids)};"
                 f" there are: {', '.join(ids) or 'none'}"
             )
+        before = next((other for other in asked if other != name and ids.get(other) == ids[name]), None)
+        if before is not None:
+            raise PlanningError(
+                f"options: virtual links '{before}' and '{name}' are one circuit;"
+                " write all of it under one id"
+            )
         link = found[ids[name]]
         ends = (str(link.ends[0]), str(link.ends[1])) if link.kind == "E-Line" else None
         try:

@@ -139,13 +139,18 @@ class Impairments:
         return value
 
 
-def parse_impairments(value: Mapping[str, Any], is_way: Callable[[str], bool]) -> Impairments:
+def parse_impairments(
+    value: Mapping[str, Any], is_way: Callable[[str], bool], directions: str = ""
+) -> Impairments:
     """What a link is asked for: `{"rate": "10Mbit", "a->b": {"delay": "5ms"}}`.
 
-    `is_way` says which keys are names of directions. Raises SettingsError.
+    `is_way` says which keys are names of directions, `directions` tells people. Raises SettingsError.
     """
     plain = {str(name): entry for name, entry in value.items()}
     tables = {name: plain.pop(name) or {} for name in list(plain) if is_way(name)}
+    strange = [name for name, own in plain.items() if name not in _PARSERS and isinstance(own, Mapping)]
+    if strange and directions:
+        raise SettingsError(f"{strange[0]}: no direction; one is written as {directions}")
     both = parse_impairment(plain)
     ways = {}
     for name, table in tables.items():
@@ -177,13 +182,15 @@ def parse_access(value: Mapping[str, Any]) -> Access:
     What is named counts for both directions; what `out` (sent by the endpoint) and `in` (given to it) name
     wins there. Raises SettingsError.
     """
-    found = parse_impairments(value, ("out", "in").__contains__)
+    found = parse_impairments(value, ("out", "in").__contains__, "'out' or 'in' of an interface")
     return Access(found.towards("out"), found.towards("in"))
 
 
 def parse_link(value: Mapping[str, Any]) -> Impairments:
     """A link's impairments: `{"rate": "10Mbit", "fw->server": {"delay": "5ms"}}`. Raises SettingsError."""
-    found = parse_impairments(value, lambda name: "->" in name)
+    found = parse_impairments(
+        value, lambda name: "->" in name, "'a->b', or with the names of a link's ends: 'fw:input->server'"
+    )
     ways: dict[str, Mapping[str, Any]] = {}
     for name, own in found.ways.items():
         if ways.setdefault(name.replace(" ", ""), own) is not own:

@@ -244,6 +244,22 @@ def test_plan_takes_the_topology_that_is_named_else_that_beside_the_package() ->
     assert "undefined connection point" in refused.output
 
 
+def test_plan_shows_what_links_are_asked_for_and_by_whom_wrongly() -> None:
+    good()
+    own = Path("sonemu.yml")
+    own.write_text("links:\n  l1: {delay: 5ms}\n")
+    settings = ("--set", "links.l2.rate=1Mbit", "--set", "links.l2.burst=10K")
+    shown = run("plan", "good.son", *settings).output
+    assert "impaired: delay 0.005," in shown
+    assert "impaired: rate 1000000, burst 10240," in shown
+    own.write_text("links:\n  l1:\n    dely: 5ms\n")
+    refused = run("plan", "good.son")
+    assert refused.exit_code == 1
+    assert "sonemu.yml:1:1: links: l1: dely: no such impairment (did you mean 'delay'?)" in refused.output
+    own.write_text("links:\n  l11: {delay: 5ms}\n")
+    assert "no virtual link 'l11' (did you mean 'l1'?)" in run("plan", "good.son").output
+
+
 def test_images_that_cannot_be_had_are_named_in_a_plan() -> None:
     function = vnfd("fw", unit={"vm_image": "fw.qcow2", "vm_image_format": "qcow2"})
     write_son(Path("vm.son"), members(nsd({"fw": "fw"}, LINKS), function))

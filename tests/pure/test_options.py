@@ -263,6 +263,8 @@ def test_a_direction_that_is_said_twice_is_refused_and_not_lost() -> None:
         ("links.far.dely=1ms", r"links: far: dely: no such impairment \(did you mean 'delay'\?\)"),
         ("links.far.a->b.rate=0", "far: a->b: rate: 0: nothing would pass"),
         ("links.far.burst=10K", "far: burst: does nothing without a rate"),
+        ("links.far={out: {delay: 5ms}}", "links: far: out: no direction; one is written as 'a->b', or"),
+        ("fw.interfaces.in={a->b: {delay: 5ms}}", "in: a->b: no direction; one is written as 'out' or 'in'"),
     ],
 )
 def test_a_setting_that_cannot_be_used_says_why(text: str, message: str) -> None:

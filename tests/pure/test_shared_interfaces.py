@@ -14,8 +14,10 @@ from pytest_sonemu.descriptors.model import (
     NetworkService,
     Reference,
 )
+from pytest_sonemu.errors import PlanningError
 from pytest_sonemu.planning.batches import fabric_batches
 from pytest_sonemu.planning.plan import DeploymentPlan, Split
+from pytest_sonemu.relay.model import Impairment
 from pytest_sonemu.topology.model import PoP, PopLink, Topology
 from tests.pure.services import (
     addresses,
@@ -145,6 +147,10 @@ def test_paired_e_lines_are_one_circuit_under_two_names(first: list[str], second
     assert made.link("l-rev") is one
     assert made.warnings == ("E-Line 'l-rev' is the same circuit as 'l' and is not wired again",)
     assert not made.splits
+    (impaired,) = plan(service, links={"l-rev": {"delay": "5ms"}}).links
+    assert impaired.impaired == (Impairment(delay=0.005), Impairment(delay=0.005))
+    with pytest.raises(PlanningError, match="'l-rev' and 'l' are one circuit; write all of it under one id"):
+        plan(service, links={"l": {"delay": "5ms"}, "l-rev": {"loss": "1%"}})
 
 
 def test_two_lines_between_two_saps_are_two() -> None:

@@ -112,7 +112,13 @@ class FakeInstance:
             vnfs=tuple(_endpoint(end) for end in self.plan.endpoints if end.kind == "vnf"),
             saps=tuple(_endpoint(end) for end in self.plan.endpoints if end.kind == "sap"),
             links=tuple(
-                LinkView(link.id, link.kind, tuple(map(str, link.ends)), link.pop_links)
+                LinkView(
+                    link.id,
+                    link.kind,
+                    tuple(map(str, link.ends)),
+                    link.pop_links,
+                    realisation=link.realisation,
+                )
                 for link in self.plan.links
             ),
             warnings=self.plan.warnings,

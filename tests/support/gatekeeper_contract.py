@@ -342,6 +342,10 @@ class StartContract:
             ({"vnfs": {"*": {"cap_add": ["SYS_ADMIN"]}}}, "vnfs.*.cap_add cannot be set over HTTP"),
             ({"vnfs": {"fw": {"build": "/root"}}}, "vnfs.fw.build cannot be set over HTTP"),
             ({"vnfs": "fw"}, "vnfs"),
+            (
+                {"links": {"far": {"dely": "5ms"}}},
+                "links: far: dely: no such impairment (did you mean 'delay'?)",
+            ),
         ],
         ids=str,
     )
@@ -363,6 +367,13 @@ class StartContract:
         usual = served.start({})
         body = served.get(f"/instantiations/{usual}").body
         assert [vnf["pop"] for vnf in body["vnfs"]] == ["pop1", "pop2"]
+
+    def test_links_that_are_impaired(self, served: Served) -> None:
+        served.onboard(small())
+        instance = served.start({"links": {"link-1": {"delay": "5ms", "fw->output": {"loss": "1%"}}}})
+        body = served.get(f"/instantiations/{instance}").body
+        assert [link["realisation"] for link in body["links"]] == ["direct", "relayed"]
+        assert body["ignored"] == []
 
     def test_keys_of_other_clients_are_named_and_ignored(self, served: Served) -> None:
         served.onboard(small())
