@@ -191,7 +191,7 @@ def test_a_link_is_back_at_once(service: Service) -> None:
             began = time.monotonic()
             interface.up()
             assert service.endpoint(sap).ping(target, count=1, timeout=2, interval=0.01).received == 1
-            assert time.monotonic() - began < 0.15, sap
+            assert time.monotonic() - began < 0.8, sap
 
 
 def test_a_lost_carrier_is_noticed_at_once(service: Service) -> None:
