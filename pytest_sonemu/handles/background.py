@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import threading
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 
 from pytest_sonemu.emulation.docker_api import DockerClient, calling
 from pytest_sonemu.errors import NotReadyError, ProbeError, SonemuError
-from pytest_sonemu.handles.arguments import seconds
+from pytest_sonemu.handles.arguments import pattern, seconds, signal_number
 from pytest_sonemu.handles.execution import (
     NOT_STARTED,
     ExecStream,
@@ -96,29 +97,31 @@ class BackgroundProcess:
             where=self.where,
         )
 
-    def wait_for(self, text: str, timeout: float | str = 10.0) -> str:
-        """The first line it writes, to either stream, that contains `text`.
+    def wait_for(self, text: str | re.Pattern[str], timeout: float | str = 10.0) -> str:
+        """The first line it writes, to either stream, that contains `text` (or matches a pattern).
 
         Raises NotReadyError with its last lines after `timeout` seconds, and at once when it has ended
         without such a line.
         """
+        wanted, shown = pattern(text), text if isinstance(text, str) else text.pattern
         found: list[str] = []
 
         def look() -> State:
             over = not self.running  # before the output: a process writes its last words and ends
             lines = [*self.stdout.splitlines(), *self.stderr.splitlines()]
-            found.extend(line for line in lines if text in line)
+            found.extend(line for line in lines if wanted.search(line))
             if not found and over:
-                raise NotReadyError(f"{self._named()} ended without '{text}'; {self._last_words()}")
+                raise NotReadyError(f"{self._named()} ended without '{shown}'; {self._last_words()}")
             return State(bool(found), self._last_words())
 
-        wait_until(look, seconds(timeout), f"'{text}' from {self._named()}")
+        wait_until(look, seconds(timeout), f"'{shown}' from {self._named()}")
         return found[0]
 
-    def signal(self, number: int) -> None:
-        """Send a signal (`signal.SIGHUP`) to it and to what it has started."""
+    def signal(self, number: int | str) -> None:
+        """Send a signal (`signal.SIGHUP`, or "HUP") to it and to what it has started."""
+        chosen = signal_number(number)
         if self.running:
-            self._running.signal(signal.Signals(number))
+            self._running.signal(chosen)
 
     def stop(self, grace: float | str = STOP_SECONDS) -> None:
         """End it: SIGTERM, `grace` seconds, SIGKILL. One that has ended already is fine."""

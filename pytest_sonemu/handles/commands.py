@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_sonemu.handles.arguments import seconds
+from pytest_sonemu.handles.arguments import command_words, seconds
 from pytest_sonemu.handles.background import BackgroundProcess
 from pytest_sonemu.handles.container import ContainerEndpoint
 from pytest_sonemu.handles.results import CommandResult
@@ -45,7 +45,7 @@ class Commands(ContainerEndpoint):
                 where=self.id,
             )
 
-        shown = command if isinstance(command, str) else " ".join(command)
+        shown = " ".join(command_words(command))
         with self._changing():
             result = self._journal.command(f"exec `{shown}`", self.id, run)
         return result.check() if check else result
@@ -70,8 +70,8 @@ class Commands(ContainerEndpoint):
         def send(pid: int, number: int) -> None:
             client.signal_inside(instance, self.id, pid, number)
 
-        argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
-        shown = command if isinstance(command, str) else " ".join(command)
+        words = command_words(command)
+        argv, shown = ["sh", "-c", command] if isinstance(command, str) else words, " ".join(words)
         undo_change = self._begin_change()
         with self._journal.noting("did", f"spawn `{shown}`", self.id):
             running = ExecInBackground.start(

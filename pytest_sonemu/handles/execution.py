@@ -21,6 +21,7 @@ from typing import Any
 from pytest_sonemu.emulation.docker_api import DockerClient, calling, sees_process
 from pytest_sonemu.emulation.processes import end_processes, start_time
 from pytest_sonemu.errors import EmulationError, MachineError, ProbeError
+from pytest_sonemu.handles.arguments import command_words
 from pytest_sonemu.handles.results import CommandResult
 
 HEAD_SECONDS = 60.0
@@ -50,7 +51,8 @@ def exec_in_container(
     ProbeError too if the program is not in the image, and, with `check`, for an exit status other
     than 0. `where` names the VNF in results and errors.
     """
-    argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
+    words = command_words(command)
+    argv = ["sh", "-c", command] if isinstance(command, str) else words
     if not command:
         raise ProbeError(
             f"{where or container[:12]}: there is no command to run; write one, 'ip route' or a list"

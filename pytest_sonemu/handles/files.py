@@ -12,6 +12,7 @@ from typing import overload
 
 from pytest_sonemu.emulation.docker_api import calling
 from pytest_sonemu.errors import NotFoundError, ProbeError
+from pytest_sonemu.handles.arguments import path_text
 from pytest_sonemu.handles.container import ContainerEndpoint
 from pytest_sonemu.handles.watching import FileTail, Format, OutputTail, Watch
 
@@ -28,6 +29,8 @@ class Files(ContainerEndpoint):
         `0o755`; None: the source's, for bytes and text 0644. A file that was there comes back with its
         content, mode and time when the view ends; one that was not makes the instance dirty.
         """
+        if not isinstance(source, str | bytes | Path):
+            raise ProbeError(f"source: {source!r} is no bytes, no text and no Path, to be put at {target!r}")
         place = _absolute(target)
         before = self._fetch(target, missing_is_none=True)
         with self._changing(), self._journal.noting("did", f"put {target}", self.id):
@@ -52,6 +55,7 @@ class Files(ContainerEndpoint):
         """
         if target is None:
             return self._read(path)
+        path_text(target, "target")
         archive = self._fetch(path)
         assert archive is not None
         place = Path(target)
@@ -103,7 +107,7 @@ class Files(ContainerEndpoint):
 
     def _open(self, path: str) -> int:
         try:
-            return self._core.bed.client.open_file(self._core.plan.instance, self.id, path)
+            return self._core.bed.client.open_file(self._core.plan.instance, self.id, path_text(path))
         except NotFoundError:
             raise NotFoundError(f"file in {self.id}", path, ()) from None
 
@@ -134,7 +138,7 @@ class Files(ContainerEndpoint):
         from docker.errors import NotFound
 
         try:
-            stream, _status = self._core.bed.docker.get_archive(self.state.id, path)
+            stream, _status = self._core.bed.docker.get_archive(self.state.id, path_text(path))
         except NotFound:
             if missing_is_none:
                 return None
@@ -147,7 +151,7 @@ class Files(ContainerEndpoint):
 
 
 def _absolute(path: str) -> PurePosixPath:
-    place = PurePosixPath(path)
+    place = PurePosixPath(path_text(path))
     if not place.is_absolute() or ".." in place.parts:
         raise ProbeError(f"'{path}' is not an absolute path in the VNF, as '/etc/app.conf' is")
     return place

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pytest_sonemu.errors import ProbeError
-from pytest_sonemu.handles.arguments import port_number, seconds, size_bytes
+from pytest_sonemu.handles.arguments import port_number, seconds, several, size_bytes
 from pytest_sonemu.handles.flow_http import RequestGenerator
 from pytest_sonemu.handles.flow_packets import HEADER, PacketGenerator, RecordGenerator
 from pytest_sonemu.handles.flow_results import FlowStats, Gap
@@ -28,6 +28,7 @@ _OWN: Mapping[str, Callable[[], Generator]] = {
     "tcp": RecordGenerator,
     "http": RequestGenerator,
 }
+_METHODS = ("start", "stop", "stats")
 _LARGEST = {"udp": 65507, "tcp": 1 << 20, "http": 1 << 20}
 _DEFAULT_RATES = {"udp": 1000.0, "tcp": 1000.0, "http": 50.0}
 
@@ -189,7 +190,8 @@ def make_flow(
         raise ProbeError(f"size={size!r}: a {protocol} packet's payload is {least} to {most} bytes")
     if servers is None and end.spot is None and protocol != "http":
         raise ProbeError(f"{end.address} is nobody's here; name who listens: servers=['web1', 'web2']")
-    listening = [find_spot(plan, each).endpoint.id for each in servers or ()]
+    named = () if servers is None else several(servers, "servers")
+    listening = [find_spot(plan, each).endpoint.id for each in named]
     if servers is None and end.spot is not None:
         listening = [end.spot.endpoint.id]
     chosen = _DEFAULT_RATES[protocol] if rate is None else packets_per_second(rate, sizes[1])
@@ -212,6 +214,9 @@ def _generator(service: Service, wanted: str | Generator | None, protocol: FlowP
     if wanted is None:
         return _OWN[protocol]()
     if not isinstance(wanted, str):
+        lacking = [name for name in _METHODS if not callable(getattr(wanted, name, None))]
+        if lacking:
+            raise ProbeError(f"generator: {wanted!r} is none, it has no {', '.join(lacking)}; see Generator")
         return wanted
     found = service._core.bed.find_generator(wanted)
     if found is None:

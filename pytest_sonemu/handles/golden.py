@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_sonemu.errors import ProbeError, SettingsError, did_you_mean
+from pytest_sonemu.handles.arguments import several
 from pytest_sonemu.handles.packets import CapturedPacket
 from pytest_sonemu.handles.pcap import read_pcap
 from pytest_sonemu.handles.results import one_line
@@ -97,7 +98,7 @@ def compare_with_file(
     compared with it. Raises ProbeError if the file is not there.
     """
     place = files.place(path)
-    uncounted = USUAL if ignore is None else tuple(ignore)
+    uncounted = USUAL if ignore is None else several(ignore, "ignore")
     if files.update:
         if (held := files.held.get(place)) is not None:
             return compare(place, list(held), list(packets), uncounted)

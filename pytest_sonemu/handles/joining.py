@@ -9,7 +9,7 @@ from typing import Any
 from pytest_sonemu.descriptors.model import NetworkFunction, Unit
 from pytest_sonemu.errors import SettingsError
 from pytest_sonemu.handles.amending import Change, amend_until_undone, chosen_image, container_options
-from pytest_sonemu.handles.core import InstanceCore
+from pytest_sonemu.handles.core import BedCore, InstanceCore
 from pytest_sonemu.handles.link import Link
 from pytest_sonemu.handles.sap import Host
 from pytest_sonemu.handles.undo import UndoStack
@@ -19,6 +19,20 @@ from pytest_sonemu.planning.containers import plan_container
 from pytest_sonemu.planning.growing import with_endpoint, with_host, with_tap, without
 from pytest_sonemu.planning.plan import Allocations, DeploymentPlan, EndpointPlan
 from pytest_sonemu.planning.room import Demand, Room
+
+
+def check_link(bed: BedCore, link: object, where: str, argument: str) -> None:
+    """Raise SettingsError for what is no link of a service on this bed."""
+    if not isinstance(link, Link):
+        raise SettingsError(
+            f"{where}: {argument}={link!r} is no link of a service; write {argument}=service.link(…)"
+        )
+    other = link._core.bed.client.name
+    if other != bed.client.name:
+        raise SettingsError(
+            f"{where}: link '{link.id}' is on bed {other}, not on {bed.client.name};"
+            " ask the test bed that it is on"
+        )
 
 
 def add_host(on: Link, undo: UndoStack, name: str, pop: str | None, address: str | None) -> Host:

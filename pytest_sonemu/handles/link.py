@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from pytest_sonemu.emulation.protocol import CutKind
+from pytest_sonemu.handles.arguments import yes_or_no
 from pytest_sonemu.handles.core import InstanceCore
 from pytest_sonemu.handles.impairing import Impairable
 from pytest_sonemu.handles.interfaces import link_stats, read_outer
@@ -141,7 +142,7 @@ class Link:
         """
         from pytest_sonemu.handles.cutting import take_down
 
-        how: CutKind = "carrier" if carrier else "frames"
+        how: CutKind = "carrier" if yes_or_no(carrier, "carrier") else "frames"
         return take_down(self._core.bed.client, self._undo, self._what, self._ends, how)
 
     def up(self) -> None:

@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from itertools import pairwise
 
 from pytest_sonemu.errors import ProbeError
-from pytest_sonemu.handles.arguments import seconds, size_bytes
+from pytest_sonemu.handles.arguments import seconds, size_bytes, whole_number
 from pytest_sonemu.handles.factory import SocketFactory
 from pytest_sonemu.handles.frames import icmp_words
 from pytest_sonemu.handles.results import PingResult, Rtt
@@ -66,10 +66,9 @@ def ping(
     Raises NotFoundError for an unknown source or target, ProbeError for arguments that cannot be used.
     """
     pause, patience, data = seconds(interval, "interval"), seconds(timeout), size_bytes(size)
-    if count < 1 or data > _MOST_BYTES:
-        raise ProbeError(
-            f"ping needs a count from 1 and a size from 0 to {_MOST_BYTES}, not {count} and {size!r}"
-        )
+    whole_number(count)
+    if data > _MOST_BYTES:
+        raise ProbeError(f"ping needs a size from 0 to {_MOST_BYTES}, not {size!r}")
     start = find_spot(plan, source)
     end = find_target(plan, target, start.endpoint, family)
     version = end.address.version

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pytest_sonemu.emulation import protocol
 from pytest_sonemu.emulation.client import BedClient
 from pytest_sonemu.errors import BedGoneError, NotFoundError, ProbeError, SonemuError
+from pytest_sonemu.handles.arguments import command_words
 from pytest_sonemu.handles.results import CommandResult
 
 # How long the output of a program that has ended is waited for.
@@ -108,7 +109,7 @@ class SpawnedProgram:
 def split(command: str | Sequence[str]) -> list[str]:
     """`"dig server +short"` -> its words, quoted as for a shell; nothing is expanded. Raises ProbeError."""
     try:
-        words = shlex.split(command) if isinstance(command, str) else list(command)
+        words = shlex.split(command) if isinstance(command, str) else command_words(command)
     except ValueError as error:
         raise ProbeError(f"{command!r} cannot be read as a command: {error}") from error
     _check_there(words)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_sonemu.errors import NotFoundError, SettingsError
 from pytest_sonemu.handles.amending import amend_until_undone, chosen_image, container_options
+from pytest_sonemu.handles.arguments import whole_number
 from pytest_sonemu.handles.changes import Watched
 from pytest_sonemu.handles.core import InstanceCore
 from pytest_sonemu.handles.undo import UndoStack
@@ -65,6 +66,7 @@ def _again(core: InstanceCore, name: str, watched: Watched | None) -> list[str]:
 
 def scale(core: InstanceCore, undo: UndoStack, vnf_id: str, count: int) -> list[EndpointPlan]:
     """See `Service.scale`; the plans of all replicas."""
+    whole_number(count, least=0)  # who has none is told by the plan
     topology, overprovision = core.bed.client.topology, core.options.overprovision
     before = replicas(core.plan, vnf_id)
     fresh: list[str] = []

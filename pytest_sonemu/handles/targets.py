@@ -93,6 +93,11 @@ def find_spot(plan: DeploymentPlan, place: Place) -> Spot:
 
 def _text(plan: DeploymentPlan, place: HasId) -> str:
     """A handle as a text; one of a service that this one is joined to has that one's name before it."""
+    if not isinstance(getattr(place, "id", None), str):
+        raise ProbeError(
+            f"{place!r} is no endpoint; write its id ('server'), a connection point ('server:data'),"
+            " a handle or an address"
+        )
     instance = getattr(place, "instance", plan.instance)
     return place.id if instance == plan.instance else f"{instance}/{place.id}"
 

@@ -187,8 +187,9 @@ class TestBed:
         Raises NotFoundError, PlanningError, EmulationError.
         """
         if on is not None:
-            from pytest_sonemu.handles.joining import add_host
+            from pytest_sonemu.handles.joining import add_host, check_link
 
+            check_link(self._core, on, f"host '{name}'", "on")
             return add_host(on, self._undo, name, pop, address)
         if pop is not None or address is not None:
             raise SettingsError(f"host '{name}': say which link it is to join: on=service.link(…)")
@@ -223,8 +224,11 @@ class TestBed:
         sends is dropped. `options` are those of `Vnf.update`. Its handle is a VNF's; it goes with the
         view. Raises SettingsError, PlanningError, ImageError, NotReadyError, EmulationError.
         """
-        from pytest_sonemu.handles.joining import add_container
+        from pytest_sonemu.handles.joining import add_container, check_link
 
+        for given_link, argument in ((on, "on"), (tap, "tap")):
+            if given_link is not None:
+                check_link(self._core, given_link, f"container '{name}'", argument)
         given = {**options, **({"image": image} if image is not None else {})}
         return add_container(
             self._undo, name, given, on=on, tap=tap, interface=interface, pop=pop, address=address

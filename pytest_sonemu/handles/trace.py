@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_sonemu.errors import NotFoundError, ProbeError
-from pytest_sonemu.handles.arguments import port_number, seconds
+from pytest_sonemu.handles.arguments import port_number, seconds, whole_number
 from pytest_sonemu.handles.capture import Capture, Post, resolver
 from pytest_sonemu.handles.conversation import Conversation, Subject
 from pytest_sonemu.handles.sightings import stations
@@ -40,8 +40,7 @@ def trace(
     family: Family | None = None,
 ) -> Trace:
     """Hold `count` conversations, one after the other, and follow each; see `Service.trace`."""
-    if count < 1:
-        raise ProbeError(f"trace needs a count of 1 or more, not {count}")
+    whole_number(count)
     patience = seconds(timeout)
     start = find_spot(plan, source)
     end = find_target(plan, target, start.endpoint, family)

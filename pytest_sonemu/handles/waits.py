@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from pytest_sonemu.handles.arguments import port_number, seconds
+from pytest_sonemu.handles.arguments import pattern, port_number, seconds
 from pytest_sonemu.handles.container import ContainerEndpoint
 from pytest_sonemu.handles.logs import LogLine, container_lines, entry_lines
 from pytest_sonemu.handles.waiting import Condition, Readiness, State, wait_until
@@ -41,12 +41,12 @@ class Waits(ContainerEndpoint):
         with the last line.
         """
         start = self._undo.began if since is None else since
-        matches = _matcher(text)
+        wanted = pattern(text)
         found: list[str] = []
 
         def look() -> State:
             lines = [line.text for line in self.log_lines(start)]
-            found.extend(line for line in lines if matches(line))
+            found.extend(line for line in lines if wanted.search(line))
             return State(bool(found), f"{len(lines)} lines since" + (f": {lines[-1]}" if lines else ""))
 
         shown = text if isinstance(text, str) else text.pattern
@@ -96,9 +96,3 @@ class Waits(ContainerEndpoint):
 
     def _wait(self, conditions: Sequence[object], timeout: float, hint: str = "") -> Readiness:
         raise NotImplementedError
-
-
-def _matcher(text: str | re.Pattern[str]) -> Callable[[str], bool]:
-    if isinstance(text, str):
-        return lambda line: text in line
-    return lambda line: text.search(line) is not None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_sonemu import NetworkFunction, NetworkService, TestBed
-from pytest_sonemu.errors import GatekeeperError, NotReadyError, ProbeError
+from pytest_sonemu.errors import GatekeeperError, NotReadyError, ProbeError, SettingsError
 from pytest_sonemu.gatekeeper.client import GatekeeperClient
 from pytest_sonemu.handles.sap import Sap
 from pytest_sonemu.handles.service import Service
@@ -190,3 +192,76 @@ def test_what_is_no_port_is_not_forwarded(app: Vnf) -> None:
     with pytest.raises(ProbeError, match="protocol: 'sctp' cannot be forwarded; write 'tcp' or 'udp'"):
         app.forward(80, protocol="sctp")  # type: ignore[arg-type]
     assert app.published == {}
+
+
+# -- everything else ------------------------------------------------------------------------------
+
+# Of any type, so that what is wrong can be written.
+MISUSES: dict[str, tuple[Callable[[Any], object], str]] = {
+    "ping count": (lambda s: s.ping("user", "app", count="3"), "count: '3' is not a whole number from 1 on"),
+    "ping no one": (lambda s: s.sap("user").ping(None), "None is no endpoint; write its id"),
+    "connect no one": (lambda s: s.connect("user", 5, tcp=80), "5 is no endpoint; write its id"),
+    "trace count": (lambda s: s.trace("user", "app", tcp=80, count="3"), "count: '3' is not a whole number"),
+    "scale": (lambda s: s.scale("app", 2.5), "count: 2.5 is not a whole number"),
+    "wait_for_log": (lambda s: s.vnf("app").wait_for_log(b"x"), "text: b'x' is no text to look for"),
+    "wait_for": (
+        lambda s: s.sap("user").spawn("true").wait_for(re.compile(b"x")),
+        r"text: re.compile\(b'x'\) is no text to look for",
+    ),
+    "generator": (
+        lambda s: s.flow("user", "app", udp=5000, generator=object()),
+        "generator: .* is none, it has no start, stop, stats",
+    ),
+    "servers": (lambda s: s.flow("user", "app", udp=5000, servers=[1]), r"servers: \[1\] are no names"),
+    "exec": (lambda s: s.vnf("app").exec(["/app", 1]), "command: 1 is no text; write '1'"),
+    "spawn": (lambda s: s.vnf("app").spawn(["/app", None]), "command: None is no text"),
+    "spawn_tool": (lambda s: s.vnf("app").spawn_tool(["sleep", 1]), "command: 1 is no text; write '1'"),
+    "put nothing": (lambda s: s.vnf("app").put(None, "/x"), "source: None is no bytes, no text and no Path"),
+    "put nowhere": (lambda s: s.vnf("app").put("x", 5), "path: 5 is no text"),
+    "get": (lambda s: s.vnf("app").get(5), "path: 5 is no text"),
+    "get nowhere": (lambda s: s.vnf("app").get("/app", 5), "target: 5 is no text"),
+    "signal": (
+        lambda s: s.sap("user").spawn("sleep 9").signal("TREM"),
+        "'TREM' is not a signal; write it like",
+    ),
+    "down": (lambda s: s.link("link").down(carrier="no"), "carrier: 'no' is neither True nor False"),
+}
+
+
+@pytest.mark.parametrize("which", MISUSES)
+def test_what_cannot_be_is_refused_at_the_call(service: Service, which: str) -> None:
+    use, said = MISUSES[which]
+    with pytest.raises(ProbeError, match=f"^{said}"):
+        use(service)
+
+
+def test_one_name_is_not_its_letters(service: Service, tmp_path: Path) -> None:
+    with service.flow("user", "app", udp=5000, servers="app") as flow:
+        flow.wait_until_flowing(1)
+    with service.vnf("app").capture() as capture:
+        service.ping("user", "app", 1)
+    capture.save(tmp_path / "golden.pcap")
+    assert capture.equals(tmp_path / "golden.pcap", ignore="ip.ident")
+
+
+def test_signals_and_lines_by_name(user: Sap) -> None:
+    process = user.spawn(["sh", "-c", "trap 'echo hung up' HUP; echo begun; while :; do sleep 0.01; done"])
+    assert process.wait_for(re.compile("^beg")) == "begun"
+    process.signal("HUP")
+    assert process.wait_for("hung") == "hung up"
+    process.signal("SIGKILL")
+    assert process.wait().exit_status != 0
+
+
+def test_a_link_that_cannot_be_joined(bed: TestBed, service: Service) -> None:
+    anything: Any = "lan"
+    for join in (bed.host, partial(bed.container, image="x")):
+        with pytest.raises(SettingsError, match=r"'other': on='lan' is no link of a service; write on=serv"):
+            join("other", on=anything)
+    with pytest.raises(SettingsError, match="container 'ids': tap='in' is no link of a service"):
+        bed.container("ids", image="x", tap="in")  # type: ignore[arg-type]
+    with (
+        TestBed() as elsewhere,
+        pytest.raises(SettingsError, match=f"link 'link' is on bed {bed.name}, not on"),
+    ):
+        elsewhere.host("other", on=service.link("link"))
