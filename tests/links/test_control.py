@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sonemu.errors import SettingsError
@@ -69,11 +69,13 @@ def control() -> tuple[Control, Nothing]:
     return Control(engine, realtime=False), engine
 
 
+@settings(deadline=None)
 @given(links)
 def test_links_are_read_as_written(link: LinkSpec) -> None:
     assert link_from_json(json.loads(json.dumps(link_as_json(link)))) == link
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(names, st.sampled_from(["a->b", "b->a"])), max_size=5, unique=True))
 def test_flows_are_read_as_written(hops: list[Any]) -> None:
     flow = FlowSpec("vl", "eth0", tuple(hops), "eth1")
@@ -119,6 +121,7 @@ def test_a_change_reaches_the_engine() -> None:
     assert engine.told == [([link], [flow], ["m"], [])]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_end_it(message: bytes) -> None:
     relay, engine = control()
@@ -126,6 +129,7 @@ def test_no_bytes_end_it(message: bytes) -> None:
     assert not engine.told
 
 
+@settings(deadline=None)
 @given(json_values, st.sampled_from(["links", "flows", "remove_links", "remove_flows"]))
 def test_no_json_ends_it(value: Any, key: str) -> None:
     relay, engine = control()
@@ -134,6 +138,7 @@ def test_no_json_ends_it(value: Any, key: str) -> None:
     assert bool(engine.told) == ("ok" in answer)
 
 
+@settings(deadline=None)
 @given(links, st.data())
 def test_no_near_miss_ends_it(link: LinkSpec, data: st.DataObject) -> None:
     """One value of a right request replaced by anything."""

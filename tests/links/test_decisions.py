@@ -108,6 +108,7 @@ def test_jitter_has_its_distribution(key: int) -> None:
     assert max(pareto) > 6
 
 
+@settings(deadline=None)
 @given(keys, st.integers(0, 2**40), st.integers(0, 15))
 def test_units_are_units(key: int, number: int, purpose: int) -> None:
     assert 0 <= unit(draw(key, number, purpose)) < 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sonemu.relay.packets import interface_filter
@@ -24,12 +24,14 @@ def passes(program: list[tuple[int, int, int, int]], interface: int) -> bool:
             at += yes if (interface > value if code == 0x25 else interface >= value) else no
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(1, 1000), max_size=60))
 def test_it_passes_these_and_no_others(interfaces: set[int]) -> None:
     program = interface_filter(sorted(interfaces))
     assert {index for index in range(1, 1002) if passes(program, index)} == interfaces
 
 
+@settings(deadline=None)
 @given(st.integers(1, 2000), st.integers(1, 50), st.integers(0, 2**32))
 def test_it_stays_small_and_passes_at_least_these(count: int, spread: int, seed: int) -> None:
     interfaces = set(random.Random(seed).sample(range(1, count * spread + 2), count))

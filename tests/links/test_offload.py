@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sonemu.relay.offload import (
@@ -84,6 +84,7 @@ cases = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(cases)
 def test_pieces_are_right_frames_and_make_the_whole(case: tuple[int, int, bytes, int, bytes, bytes]) -> None:
     version, protocol, payload, size, options, tags = case
@@ -151,6 +152,7 @@ tunnels = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(tunnels)
 def test_a_tunnels_frame_is_counted_by_its_pieces_and_not_cut(data: bytes) -> None:
     """Neither the lengths and checksums of all its headers nor a second IP header are understood."""
@@ -171,6 +173,7 @@ def test_options_of_ipv6_are_left_where_they_are() -> None:
     assert len(list(cut(VNET.pack(1, GSO_TCP6, vnet[2] + 8, 1000, vnet[4] + 8, 16) + data[10:]))) == 1
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 2**64 - 1))
 def test_no_frame_is_too_broken(junk: bytes, place: int) -> None:
     """Whatever a VNF sends, nothing raises and nothing grows."""
@@ -187,6 +190,7 @@ def test_no_frame_is_too_broken(junk: bytes, place: int) -> None:
         with_tag(frame, 0x8100, 7)
 
 
+@settings(deadline=None)
 @given(cases, st.integers(0, 2**64 - 1))
 def test_corruption_is_one_bit_that_the_receiver_sees(
     case: tuple[int, int, bytes, int, bytes, bytes], place: int

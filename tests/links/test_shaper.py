@@ -141,6 +141,7 @@ def test_a_full_queue_takes_from_the_longest() -> None:
     assert greedy.overflowed == 20
 
 
+@settings(deadline=None)
 @given(st.floats(0, 0.01), st.floats(0, 0.02), st.lists(st.integers(0, 2 * MS), min_size=2, max_size=50))
 def test_jitter_keeps_the_order_unless_told(delay: float, jitter: float, gaps: list[int]) -> None:
     line = Line(Impairment(delay=delay, jitter=jitter))

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sonemu.errors import NotFoundError, ProbeError, SettingsError
@@ -148,6 +148,7 @@ def sound(frame: bytes) -> bool:
     return right and (at == 40 or checksum(packet[:20]) == 0)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 4000), st.integers(100, 1460), st.booleans(), st.sampled_from([0x11, 0x18, 0x19, 0x98]))
 def test_a_super_frame_is_cut_into_what_a_wire_carries(size: int, piece: int, six: bool, flags: int) -> None:
     payload = bytes(number % 251 for number in range(size))
@@ -174,6 +175,7 @@ def test_a_super_frame_is_cut_into_what_a_wire_carries(size: int, piece: int, si
     assert headers
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.booleans(), st.booleans())
 def test_a_checksum_left_open_is_filled_in(payload: bytes, six: bool, with_tag: bool) -> None:
     frame = (ip6 if six else ip4)(17, udp(payload=payload))

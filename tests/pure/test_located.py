@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sonemu.descriptors.findings import Findings
@@ -87,6 +87,7 @@ def test_an_empty_file_is_a_document_without_content() -> None:
     assert read("# nothing\n").value is None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_no_bytes_make_a_traceback(data: bytes) -> None:
     findings = Findings()
@@ -107,6 +108,7 @@ _data = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(_data)
 def test_what_yaml_writes_is_read_back(data: object) -> None:
     # In quotes throughout: PyYAML writes YAML 1.1, where 0E0 without them is a text.

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sonemu.errors import ProbeError
@@ -170,6 +170,7 @@ def _files() -> list[bytes]:
         ]
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_hostile_files_are_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -190,6 +191,7 @@ def test_hostile_files_are_read_or_refused(
         assert len(made) == len(packet.packet)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([0x0800, 0x86DD, 0x8100]))
 def test_hostile_packets_are_read_or_not(body: bytes, kind: int) -> None:
     packet = read_packet(1, 0, bytes(12) + struct.pack("!H", kind) + body)

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sonemu.units import bits_per_second, seconds, share, size_bytes
@@ -48,6 +48,7 @@ def test_a_share_is_at_most_the_whole() -> None:
         share("101%")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=12))
 def test_no_text_does_worse_than_a_value_error(text: str) -> None:
     for read in (seconds, bits_per_second, size_bytes, share):
