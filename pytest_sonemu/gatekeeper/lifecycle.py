@@ -189,18 +189,22 @@ class Lifecycle:
             )
         running, instance = self._claim(service, wanted)
         self._say(f"stopping {running.service} {running.uuid}")
+        ended = False
         try:
             running.stop()
+            ended = True
         except NotFoundError:
-            pass  # somebody else was faster; it is gone, which is what was asked for
+            ended = True  # somebody else was faster; it is gone, which is what was asked for
         except SonemuError as error:
             with self._lock:
                 if instance is not None:
                     instance.state, instance.problem = "running", problem_of(STOP_FAILED, error)
             raise Answer(status_of(error), problem_of(STOP_FAILED, error)) from error
         finally:
-            with self._lock:
-                self._stopping.discard(running.uuid)
+            # One that has ended stays claimed: who asked the bed before takes it for a running one still.
+            if not ended:
+                with self._lock:
+                    self._stopping.discard(running.uuid)
         self._say(f"{running.service} {running.uuid} stopped")
         with self._lock:
             self._instances.pop(running.uuid, None)

@@ -455,3 +455,22 @@ def _connects(url: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def test_who_asked_the_bed_before_an_instance_ended_does_not_stop_it_again(
+    fake: FakeEmulation, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.onboard(small())
+    served.start({})
+    ask = fake.instances
+    other: list[int] = []
+
+    def and_meanwhile_another_stops_it() -> Any:
+        known = ask()
+        monkeypatch.setattr(fake, "instances", ask)
+        other.append(served.ask("DELETE", "/instantiations", json={}).status)
+        return known
+
+    monkeypatch.setattr(fake, "instances", and_meanwhile_another_stops_it)
+    assert served.ask("DELETE", "/instantiations", json={}).status == 404
+    assert other == [200]
