@@ -194,12 +194,16 @@ class BedClient(Connection):
         """The relay's counters per flow and link; empty while nothing is relayed."""
         return expect(self.request(readings.CountRelayed()), readings.RelayCounters).counters
 
-    def relay_totals(self, kind: Literal["flows", "links"]) -> tuple[Mapping[str, Any], float | None]:
-        """What the bed's relays have counted so far: flows by ingress, links by name and direction; and by
-        how many seconds the one that runs was late at worst."""
+    def relay_totals(
+        self, kind: Literal["flows", "links"]
+    ) -> tuple[Mapping[str, Any], readings.RelayState | None]:
+        """What the bed's relays have counted so far: flows by ingress, links by name and direction; and of
+        the one that runs itself."""
         counters = self.relay_counters()
-        late = counters["latest"] / 1e9 if "latest" in counters else None
-        return counters.get("totals", {}).get(kind, {}), late
+        state = None
+        if "latest" in counters:
+            state = readings.RelayState(counters["latest"] / 1e9, counters["unread"])
+        return counters.get("totals", {}).get(kind, {}), state
 
     def open_file(self, instance: str, endpoint: str, path: str) -> int:
         """A descriptor of a file or folder in a VNF, for reading. Raises NotFoundError, EmulationError."""

@@ -194,6 +194,14 @@ class CountRelayed:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayState:
+    """A relay itself: by how many seconds it was `late` at worst, and frames that it never read."""
+
+    late: float
+    unread: int
+
+
+@dataclass(frozen=True, slots=True)
 class RelayCounters:
     """As the relay tells them, per flow and link; empty while nothing is relayed."""
 

@@ -8,8 +8,8 @@ from typing import Any
 Tally = dict[str, int]
 
 _OF_HOPS = ("lost", "overflowed", "duplicated", "reordered", "corrupted")
-_OF_FLOWS = ("packets", "bytes", "sent_packets", "sent_bytes", "refused", "memory")
-_OF_LINKS = ("packets", "bytes", "sent_packets", "sent_bytes", *_OF_HOPS)
+_OF_FLOWS = ("packets", "bytes", "sent_packets", "sent_bytes", "refused", "memory", "stale")
+_OF_LINKS = ("packets", "bytes", "sent_packets", "sent_bytes", "stale", *_OF_HOPS)
 
 
 class Tallies:

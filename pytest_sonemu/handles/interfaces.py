@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 
-from pytest_sonemu.emulation.readings import PastCounters
+from pytest_sonemu.emulation.readings import PastCounters, RelayState
 from pytest_sonemu.handles.factory import SocketFactory
 from pytest_sonemu.handles.netlink import AddressInfo, LinkInfo, read_addresses, read_links, route_socket
 from pytest_sonemu.handles.results import DirectionStats, Interface, InterfaceStats, LinkStats
@@ -90,26 +90,26 @@ def link_stats(
     link: LinkPlan,
     outer: Mapping[str, InterfaceStats],
     relayed: Mapping[str, Mapping[str, int]] | None = None,
-    late: float | None = None,
+    relay: RelayState | None = None,
 ) -> LinkStats:
     """The traffic of a virtual link from its outer ends' counters (pure).
 
     What an outer end receives, its endpoint sent; what it transmits, its endpoint was given. An end
-    that is gone (a VNF that stopped) counts nothing. `relayed` are the relay's totals by ingress, `late`
-    its lateness in seconds.
+    that is gone (a VNF that stopped) counts nothing. `relayed` are the relay's totals by ingress, `relay`
+    is how the relay itself does, if it runs.
     """
     flows = relayed or {}
     counted = [(str(end), outer.get(end.outer, InterfaceStats())) for end in link.ends]
     if link.kind == "E-Line" and len(counted) == 2:
         (a, at_a), (b, at_b) = counted
         there, back = _direction(a, at_a, b, at_b), _direction(b, at_b, a, at_a)
-        return LinkStats(
+        return made_stats(
             link.id,
             tuple(
                 with_relay(way, flows.get(end.outer))
                 for way, end in zip((there, back), link.ends, strict=True)
             ),
-            late,
+            relay,
         )
     directions = []
     for end, (name, stats) in zip(link.ends, counted, strict=True):
@@ -120,7 +120,16 @@ def link_stats(
             # The relay's place in the bridge sends by an interface of its own (`RelayedPort.outside`).
             with_relay(given, flows.get(f"{end.outer}o")),
         ]
-    return LinkStats(link.id, tuple(directions), late)
+    return made_stats(link.id, tuple(directions), relay)
+
+
+def made_stats(
+    link: str, directions: tuple[DirectionStats, ...], relay: RelayState | None = None
+) -> LinkStats:
+    """A link's traffic, and how the bed's relay did."""
+    if relay is None:
+        return LinkStats(link, directions)
+    return LinkStats(link, directions, relay.late, relay.unread)
 
 
 def with_relay(way: DirectionStats, counted: Mapping[str, int] | None) -> DirectionStats:
@@ -140,6 +149,7 @@ def with_relay(way: DirectionStats, counted: Mapping[str, int] | None) -> Direct
         reordered=counted.get("reordered", 0),
         corrupted=counted.get("corrupted", 0),
         queued=counted.get("queued", 0),
+        stale=counted.get("stale", 0),
     )
 
 

@@ -115,8 +115,8 @@ class Link:
         Of a link that is or was impaired also what the relay did: lost, overflowed, duplicated, …
         """
         client = self._core.bed.client
-        totals, late = client.relay_totals("flows")
-        return link_stats(self._plan, read_outer(client, client.past()), totals, late)
+        totals, state = client.relay_totals("flows")
+        return link_stats(self._plan, read_outer(client, client.past()), totals, state)
 
     def capture(self, filter: str = "", *, direction: Direction | None = "out") -> Capture:  # noqa: A002
         """Every frame on this link, from the beginning of a `with` block to its end.

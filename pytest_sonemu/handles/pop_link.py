@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_sonemu.handles.core import BedCore
 from pytest_sonemu.handles.impairing import Impairable
-from pytest_sonemu.handles.interfaces import read_outer, with_relay
+from pytest_sonemu.handles.interfaces import made_stats, read_outer, with_relay
 from pytest_sonemu.handles.results import DirectionStats, InterfaceStats, LinkStats
 from pytest_sonemu.handles.undo import UndoStack
 from pytest_sonemu.planning.plan import LinkPlan
@@ -98,7 +98,7 @@ class PopLinkHandle:
                     if not self._crossed_forward(link.pop_links, a.pop):
                         forward, backward = backward, forward
                     there, back = there + forward, back + backward
-        totals, late = self._bed.client.relay_totals("links")
+        totals, state = self._bed.client.relay_totals("links")
         relayed = totals.get(self.id, {})
         directions = (
             with_relay(
@@ -110,7 +110,7 @@ class PopLinkHandle:
                 relayed.get("b->a"),
             ),
         )
-        return LinkStats(self.id, directions, late)
+        return made_stats(self.id, directions, state)
 
     def _impairable(self) -> Impairable:
         return Impairable(self._bed.layers, self.id, (self._link.a, self._link.b), self._undo)

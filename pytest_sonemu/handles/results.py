@@ -255,7 +255,8 @@ class DirectionStats:
     not come out (of an E-LAN: what the kernel dropped at that port). Where the link is or was impaired, the
     relay says what it did to wire frames: `dropped` is what it lost on purpose (`lost`), what found a full
     queue (`overflowed`) and what it could not pass on; frames on their way are not in it. `queued` is what
-    waits for the link's rate at this moment.
+    waits for the link's rate at this moment. `stale` is what the relay read over 20 ms after it came: it was
+    later by the rest than `LinkStats.late` says.
     """
 
     source: str
@@ -269,10 +270,11 @@ class DirectionStats:
     reordered: int = 0
     corrupted: int = 0
     queued: int = 0
+    stale: int = 0
 
     def __repr__(self) -> str:
         lost = f", {self.dropped} dropped" if self.dropped else ""
-        for name in ("lost", "overflowed", "duplicated", "reordered", "corrupted", "queued"):
+        for name in ("lost", "overflowed", "duplicated", "reordered", "corrupted", "queued", "stale"):
             if getattr(self, name):
                 lost += f", {getattr(self, name)} {name}"
         return one_line(f"<{self.source} -> {self.target}: {self.packets} packets, {self.bytes} bytes{lost}>")
@@ -284,13 +286,15 @@ class LinkStats:
 
     `stats["fw:output"]` is the direction that comes out of that connection point. `late` is by how many
     seconds the relay sent a frame after its time at worst, on any of its links; None while it does not run.
-    A frame's time counts from at most 20 ms before it was read: what waited longer is later than `late` says,
-    and what the relay had no room to read is in no `dropped` yet.
+    A frame's time counts from at most 20 ms before it was read; what waited longer is counted as `stale`.
+    `unread` is how many frames the relay lost before it had read them, on all links of the bed: whose they
+    were nobody knows, so they are in no `dropped`; None while it does not run.
     """
 
     link: str
     directions: tuple[DirectionStats, ...]
     late: float | None = None
+    unread: int | None = None
 
     @property
     def packets(self) -> int:
@@ -314,7 +318,8 @@ class LinkStats:
             f"{way.source} -> {way.target}: {way.packets} packets, {way.dropped} dropped"
             for way in self.directions
         )
-        return one_line(f"<link {self.link}: {parts}>")
+        unread = f"; {self.unread} unread on all links" if self.unread else ""
+        return one_line(f"<link {self.link}: {parts}{unread}>")
 
 
 @dataclass(frozen=True, slots=True, repr=False)

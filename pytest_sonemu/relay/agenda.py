@@ -6,10 +6,13 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
-from pytest_sonemu.relay.lanes import Frame
+from pytest_sonemu.relay.lanes import Frame, taken_by
 
 if TYPE_CHECKING:
     from pytest_sonemu.relay.shaper import Shaper
+
+# Bytes of memory that frames take in delay lines and queues; with more than this, what comes in is dropped.
+MOST_HELD = 512 * 2**20
 
 Action = Callable[[Frame, int], None]
 
@@ -17,15 +20,20 @@ Action = Callable[[Frame, int], None]
 class Agenda:
     """What is to be done when: the one clock of all shapers. `out` collects what has crossed its way."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_held: int = MOST_HELD) -> None:
         self.out: list[tuple[int, Frame]] = []
-        self.held = 0  # bytes of all frames that are on their way
+        self.held = 0  # bytes of memory that all frames take that are on their way
+        self._most_held = most_held
         self._entries: list[tuple[int, int, Action, Frame]] = []
         self._count = 0
 
     @property
     def due(self) -> int | None:
         return self._entries[0][0] if self._entries else None
+
+    def full(self) -> bool:
+        """Whether there is no memory for more frames."""
+        return self.held > self._most_held
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -38,9 +46,9 @@ class Agenda:
         """A frame stands before hop `frame.hop` of its way; what is due by `now` must have been done."""
         lanes = frame.way.lanes
         if frame.hop == 0:
-            self.held += len(frame.data)
+            self.held += taken_by(len(frame.data))
         if frame.hop == len(lanes):
-            self.held -= len(frame.data)
+            self.held -= taken_by(len(frame.data))
             self.out.append((now, frame))
         else:
             lane = lanes[frame.hop]

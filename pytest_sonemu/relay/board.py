@@ -13,8 +13,6 @@ from pytest_sonemu.relay.model import Direction, FlowSpec, LinkSpec
 
 DIRECTIONS: tuple[Direction, Direction] = ("a->b", "b->a")
 MOST_LINKS, MOST_FLOWS = 4096, 2000
-# More than this in delay lines and queues, and what comes in is dropped: in bytes.
-MOST_HELD = 512 * 2**20
 # Upper ends of the buckets that lateness is counted in, in ns: 10 µs to 100 ms, four a decade.
 LATENESS = tuple(round(10_000 * 10 ** (step / 4)) for step in range(17))
 

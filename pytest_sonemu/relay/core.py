@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from pytest_sonemu.relay.board import LATENESS, MOST_HELD, Board
+from pytest_sonemu.relay.agenda import MOST_HELD
+from pytest_sonemu.relay.board import LATENESS, Board
 from pytest_sonemu.relay.counters import LaneCounters, WayCounters
 from pytest_sonemu.relay.decisions import key_of, loss_chain, nanoseconds
 from pytest_sonemu.relay.model import Direction, Distribution, FlowSpec, Impairment, LinkSpec
@@ -126,14 +127,18 @@ class CoreBoard(Board[Shape, CorePath]):
     kind = "core"
 
     def __init__(
-        self, packets: PacketSocket | None = None, path: Path = CORE, shortcuts: Shortcuts | None = None
+        self,
+        packets: PacketSocket | None = None,
+        path: Path = CORE,
+        shortcuts: Shortcuts | None = None,
+        most_held: int = MOST_HELD,
     ) -> None:
         super().__init__()
         self._shortcuts = shortcuts
         self.library = load(path)
         self._packets = packets
         limits = (ctypes.c_int64 * len(LATENESS))(*LATENESS)
-        self.core = self._made(self.library.core_new(packets.fileno() if packets else -1, MOST_HELD, limits))
+        self.core = self._made(self.library.core_new(packets.fileno() if packets else -1, most_held, limits))
         self._unread = 0
 
     def _made(self, handle: int | None) -> int:
@@ -293,9 +298,9 @@ def _add_passed(counters: LaneCounters | WayCounters, passed: Passed) -> None:
 class CoreEngine(CoreBoard):
     """A core on its packet socket, running on a thread of its own until `close`."""
 
-    def __init__(self, path: Path = CORE, *, shortcuts: bool = True) -> None:
+    def __init__(self, path: Path = CORE, *, shortcuts: bool = True, most_held: int = MOST_HELD) -> None:
         self.settled = True
-        super().__init__(PacketSocket(), path, Shortcuts() if shortcuts else None)
+        super().__init__(PacketSocket(), path, Shortcuts() if shortcuts else None, most_held)
         self._thread = threading.Thread(target=self.library.core_run, args=(self.core,), name="frames")
         self._thread.start()
 

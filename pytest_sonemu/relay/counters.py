@@ -7,7 +7,10 @@ from dataclasses import dataclass, fields
 
 @dataclass(slots=True)
 class LaneCounters:
-    """What one flow has met on one direction of a link, in wire frames and layer-2 bytes."""
+    """What one flow has met on one direction of a link, in wire frames and layer-2 bytes.
+
+    `stale`: it was read so late that its time does not count from when it came (`packets.py`).
+    """
 
     packets: int = 0
     bytes: int = 0
@@ -20,6 +23,7 @@ class LaneCounters:
     corrupted: int = 0
     queued_packets: int = 0
     queued_bytes: int = 0
+    stale: int = 0
 
     def add(self, other: LaneCounters) -> None:
         for entry in fields(self):
@@ -30,7 +34,7 @@ class LaneCounters:
 class WayCounters:
     """What one flow has seen, in wire frames and layer-2 bytes.
 
-    `refused` by the kernel at the egress; no `memory` left for it.
+    `refused` by the kernel at the egress; no `memory` left for it; `stale` as on a link.
     """
 
     packets: int = 0
@@ -39,3 +43,4 @@ class WayCounters:
     sent_bytes: int = 0
     refused: int = 0
     memory: int = 0
+    stale: int = 0

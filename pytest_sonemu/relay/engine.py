@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from pytest_sonemu.relay import offload
-from pytest_sonemu.relay.agenda import Agenda
-from pytest_sonemu.relay.board import LATENESS, MOST_HELD, Board
+from pytest_sonemu.relay.agenda import MOST_HELD, Agenda
+from pytest_sonemu.relay.board import LATENESS, Board
 from pytest_sonemu.relay.lanes import Frame, Way
 from pytest_sonemu.relay.model import Direction, FlowSpec, LinkSpec
 from pytest_sonemu.relay.packets import PacketSocket
@@ -21,10 +21,10 @@ class Engine(Board[Shaper, Way]):
 
     kind = "python"
 
-    def __init__(self) -> None:
+    def __init__(self, *, most_held: int = MOST_HELD) -> None:
         super().__init__()
         self._packets = PacketSocket()
-        self._agenda = Agenda()
+        self._agenda = Agenda(most_held)
         self._ingress: dict[int, Way] = {}
         self._lateness = [0] * (len(LATENESS) + 1)
         self._unread = self._latest = 0
@@ -45,14 +45,17 @@ class Engine(Board[Shaper, Way]):
     def step(self) -> None:
         """Take in what is there, do what is due, send what has crossed its way."""
         agenda = self._agenda
-        for at, interface, data, tag_type, tag in self._packets.receive():
+        for at, interface, data, tag_type, tag, stale in self._packets.receive():
             way = self._ingress.get(interface)
             if way is None:
                 continue
             if tag_type:
                 data = offload.with_tag(data, tag_type, tag)
             agenda.run(at)
+            before = way.counters.packets
             self._take_in(way, data, at)
+            if stale:
+                way.note_stale(way.counters.packets - before)
         agenda.run(time.monotonic_ns())
         if agenda.out:
             self._send_out()
@@ -62,12 +65,15 @@ class Engine(Board[Shaper, Way]):
         counters = way.counters
         counters.packets += segments
         counters.bytes += size
-        if self._agenda.held > MOST_HELD:
+        if self._agenda.full():
             counters.memory += segments
             return
         kind = offload.kind_of(data) if way.lanes else 0
         if segments > 1 and way.by_frame:
             for piece in offload.cut(data):
+                if self._agenda.full():
+                    counters.memory += 1
+                    continue
                 # One that cannot be cut goes on as it is, for the kernel to refuse.
                 if piece is not data:
                     size, segments = len(piece) - offload.VNET.size, 1

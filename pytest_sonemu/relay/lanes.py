@@ -13,6 +13,19 @@ if TYPE_CHECKING:
     from pytest_sonemu.relay.shaper import Shaper
 
 
+# What the compiled core keeps the bytes of a frame in: a block of two sizes, just as many as it has, or a
+# slot for the largest. Beside them, a frame and its place on the agenda take less than this in either engine.
+_TINY, _SMALL, _SLOT = 256, 2048, 65_616
+_OVERHEAD = 512
+
+
+def taken_by(length: int) -> int:
+    """Bytes of memory that a frame of this length takes, at most, in either engine."""
+    if length <= _SMALL:
+        return _OVERHEAD + (_TINY if length <= _TINY else _SMALL)
+    return _OVERHEAD + (_SLOT if length > _SLOT // 2 else length)
+
+
 class Frame:
     """A frame on its way. `data` begins with its vnet header; `size` in layer-2 bytes of its wire frames."""
 
@@ -62,6 +75,12 @@ class Way:
     def by_frame(self) -> bool:
         """Whether super-frames must be cut before they start on this way."""
         return any(lane.shaper.impairment.by_frame for lane in self.lanes)
+
+    def note_stale(self, packets: int) -> None:
+        """Of the frames that were taken in, so many had waited for too long."""
+        self.counters.stale += packets
+        for lane in self.lanes:
+            lane.counters.stale += packets
 
 
 @dataclass(slots=True, eq=False)

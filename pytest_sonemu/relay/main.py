@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pytest_sonemu.relay.agenda import MOST_HELD
 from pytest_sonemu.relay.control import Control
 from pytest_sonemu.relay.core import CORE, CoreEngine
 from pytest_sonemu.relay.engine import Engine
@@ -33,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--core", type=Path, default=CORE, help="another build of the core")
     parser.add_argument("--no-shortcuts", action="store_true", help="carry also what nothing is done to")
     parser.add_argument("--ordinary", action="store_true", help="no real-time priority")
+    parser.add_argument(
+        "--most-held", type=int, default=MOST_HELD, help="bytes of memory for frames that wait"
+    )
     options = parser.parse_args(arguments)
     libc = ctypes.CDLL(None, use_errno=True)
     parent = None
@@ -46,7 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
     listener.setblocking(False)
     # Before any thread is started: all of them inherit it.
     realtime = not options.ordinary and take_priority()
-    engine = make_engine(options.engine, options.core, shortcuts=not options.no_shortcuts)
+    engine = make_engine(
+        options.engine, options.core, shortcuts=not options.no_shortcuts, most_held=options.most_held
+    )
     try:
         if isinstance(engine, Engine):
             run(engine, Control(engine, realtime), listener, parent)
@@ -57,16 +63,18 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def make_engine(wanted: str, core: Path = CORE, *, shortcuts: bool = True) -> Engine | CoreEngine:
+def make_engine(
+    wanted: str, core: Path = CORE, *, shortcuts: bool = True, most_held: int = MOST_HELD
+) -> Engine | CoreEngine:
     """The core where it was built, unless Python is asked for."""
     if wanted == "python":
-        return Engine()
+        return Engine(most_held=most_held)
     try:
-        return CoreEngine(core, shortcuts=shortcuts)
+        return CoreEngine(core, shortcuts=shortcuts, most_held=most_held)
     except OSError:
         if wanted == "core":
             raise
-        return Engine()
+        return Engine(most_held=most_held)
 
 
 def take_priority() -> bool:

@@ -111,10 +111,11 @@ class PacketSocket:
         """Let in frames of these interfaces, by index, and no others."""
         attach(self._socket, interface_filter(sorted(set(interfaces))))
 
-    def receive(self) -> list[tuple[int, int, bytes, int, int]]:
-        """What is there, at most BATCH frames: (when, interface, frame, VLAN tag type or 0, VLAN tag).
+    def receive(self) -> list[tuple[int, int, bytes, int, int, bool]]:
+        """What is there, at most BATCH frames: (when, interface, frame, VLAN tag type or 0, VLAN tag, stale).
 
-        `when` in ns of the monotonic clock is the moment at which the kernel had the frame.
+        `when` in ns of the monotonic clock is the moment at which the kernel had the frame; one that is
+        `stale` came longer ago than is believed.
         """
         for index in range(BATCH):
             self._in[index].control_length = _CONTROL
@@ -132,15 +133,17 @@ class PacketSocket:
             data = bytes(self._view[start : start + message.length])
             interface = _ADDRESS.unpack_from(self._addresses, 32 * index)[2]
             tag_type = tag = age = 0
+            stale = False
             if message.control_length >= _AUXDATA_AT + _AUXDATA.size:
                 seconds, nanoseconds = _STAMP.unpack_from(self._controls, _CONTROL * index + _STAMP_AT)
-                age = min(max(real - seconds * 10**9 - nanoseconds, 0), _OLDEST)
+                age = max(real - seconds * 10**9 - nanoseconds, 0)
+                stale, age = age > _OLDEST, min(age, _OLDEST)
                 aux = _AUXDATA.unpack_from(self._controls, _CONTROL * index + _AUXDATA_AT)
                 if aux[0] & _TP_STATUS_VLAN_VALID:
                     tag = aux[5]
                     tag_type = aux[6] if aux[0] & _TP_STATUS_VLAN_TPID_VALID else 0x8100
             self._latest = max(min(self._latest, now), now - age)
-            frames.append((self._latest, interface, data, tag_type, tag))
+            frames.append((self._latest, interface, data, tag_type, tag, stale))
         return frames
 
     def send(self, frames: Sequence[tuple[int, bytes]]) -> list[int]:

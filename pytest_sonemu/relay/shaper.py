@@ -13,7 +13,7 @@ from functools import partial
 from pytest_sonemu.relay.agenda import Agenda
 from pytest_sonemu.relay.counters import LaneCounters
 from pytest_sonemu.relay.decisions import Decider, key_of, nanoseconds
-from pytest_sonemu.relay.lanes import Frame, Held, Lane
+from pytest_sonemu.relay.lanes import Frame, Held, Lane, taken_by
 from pytest_sonemu.relay.model import Direction, Impairment
 from pytest_sonemu.relay.offload import corrupted
 
@@ -100,14 +100,16 @@ class Shaper:
         decision = lane.deciders[frame.kind].next(frame.segments)
         if decision.lost:
             counters.lost += frame.segments
-            self._agenda.held -= len(frame.data)
+            self._agenda.held -= taken_by(len(frame.data))
             return
         twin = None
         frame.jitter = decision.jitter
-        if decision.duplicate:
+        if decision.duplicate and self._agenda.full():
+            frame.way.counters.memory += frame.segments
+        elif decision.duplicate:
             counters.duplicated += frame.segments
             twin = frame.copy()
-            self._agenda.held += len(twin.data)
+            self._agenda.held += taken_by(len(twin.data))
             twin.jitter = decision.copy_jitter
         if decision.corrupt:
             counters.corrupted += frame.segments
@@ -148,7 +150,7 @@ class Shaper:
             return
         if not self._make_room(lane, frame):
             lane.counters.overflowed += frame.segments
-            self._agenda.held -= len(frame.data)
+            self._agenda.held -= taken_by(len(frame.data))
             return
         frame.arrived = now
         if not lane.queue:
@@ -173,7 +175,7 @@ class Shaper:
                 return False
             last = longest.queue.pop()
             longest.counters.overflowed += last.segments
-            self._agenda.held -= len(last.data)
+            self._agenda.held -= taken_by(len(last.data))
             self._taken(longest, last)
             if not longest.queue:
                 self._turn.remove(longest)

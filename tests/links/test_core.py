@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_sonemu.relay import offload
-from pytest_sonemu.relay.agenda import Agenda
+from pytest_sonemu.relay.agenda import MOST_HELD, Agenda
 from pytest_sonemu.relay.core import CORE, CoreBoard
-from pytest_sonemu.relay.lanes import Frame, Way
+from pytest_sonemu.relay.lanes import Frame, Way, taken_by
 from pytest_sonemu.relay.model import Bursts, FlowSpec, Impairment, LinkSpec
 from pytest_sonemu.relay.shaper import Shaper
 from tests.links.lab import core_path, examples
@@ -50,8 +50,8 @@ impairments = st.builds(
 class Python:
     """The reference: what engine.py does with a frame, without its socket."""
 
-    def __init__(self, hops: list[Impairment], flows: int) -> None:
-        self.agenda = Agenda()
+    def __init__(self, hops: list[Impairment], flows: int, most_held: int = MOST_HELD) -> None:
+        self.agenda = Agenda(most_held)
         self.shapers = [Shaper(self.agenda, f"l{hop}", "a->b", it) for hop, it in enumerate(hops)]
         self.ways = [
             Way(f"v{flow}", [shaper.admit(f"v{flow}", f"m{flow}") for shaper in self.shapers])
@@ -90,8 +90,8 @@ class Python:
 class Core(CoreBoard):
     """The core, told of links and flows without interfaces."""
 
-    def __init__(self, hops: list[Impairment], flows: int) -> None:
-        super().__init__(path=core_path())
+    def __init__(self, hops: list[Impairment], flows: int, most_held: int = MOST_HELD) -> None:
+        super().__init__(path=core_path(), most_held=most_held)
         links = [LinkSpec(f"l{hop}", impairment) for hop, impairment in enumerate(hops)]
         for link in links:
             self._put_link(link, 0)
@@ -193,6 +193,24 @@ def test_a_change_comes_after_what_is_due() -> None:
         python.agenda.run(10 * MS)
         core.advance(10 * MS)
         assert python.out() == core.out()
+    finally:
+        core.close()
+
+
+def test_copies_of_copies_stay_within_the_memory() -> None:
+    """Over ten links that double each frame, one would be a thousand."""
+    hops, most = [Impairment(duplicate=1, delay=0.001)] * 10, 50_000
+    python, core = Python(hops, 1, most), Core(hops, 1, most)
+    try:
+        python.feed(0, udp, 0, 0, 0)
+        core.feed(core.paths[0], udp, 0)
+        for at in range(0, 11 * MS, MS):
+            python.agenda.run(at)
+            core.advance(at)
+            assert python.agenda.held == core._own_counters()["held"] < most + 2 * taken_by(len(udp))
+        assert python.out() == core.out()
+        memory = core._path_counters(core.paths[0])["memory"]
+        assert memory == python.ways[0].counters.memory > 0
     finally:
         core.close()
 

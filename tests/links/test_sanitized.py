@@ -145,7 +145,7 @@ def test_a_core_that_is_closed_has_freed_all(library: str, core: Path, tmp_path:
         ("feeding.c", "malloc(HEADROOM + length)", "malloc(HEADROOM + length - 1)", "heap-buffer-overflow"),
         (
             "shaper.c",
-            "    core->held += frame->length;",
+            "    core->held += taken_by(frame->length);",
             "    core->held += (int64_t)frame->length << (33 + frame->length);",
             "shift exponent",
         ),

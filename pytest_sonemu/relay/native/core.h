@@ -27,8 +27,12 @@
 #define NO_PLACE 255 /* above all places of a batch */
 #define LARGEST (VNET + 65536 + ETHERNET + 8)
 #define SLOT (HEADROOM + ((LARGEST + 63) / 64) * 64)
+/* What bytes lie in: those of a frame, once it has to wait; above SMALL just as many as it has, or a slot. */
+#define TINY 256
 #define SMALL 2048
+#define OVERHEAD 512 /* of each frame beside its bytes, in either engine; see lanes.py */
 #define MOST_FREE_SLOTS 256
+#define MOST_FREE 4096 /* of each kind: beyond that, what was given back goes to the next kind that needs it */
 #define QUANTUM 1514
 #define MOST_HOPS 128
 #define CONTROL 128
@@ -51,11 +55,11 @@ struct settings {
 
 struct lane_counters {
     int64_t packets, bytes, sent_packets, sent_bytes, lost, overflowed, duplicated, reordered, corrupted;
-    int64_t queued_packets, queued_bytes;
+    int64_t queued_packets, queued_bytes, stale;
 };
 
 struct way_counters {
-    int64_t packets, bytes, sent_packets, sent_bytes, refused, memory;
+    int64_t packets, bytes, sent_packets, sent_bytes, refused, memory, stale;
 };
 
 struct frame {
@@ -66,7 +70,7 @@ struct frame {
     uint32_t length, size, segments;
     uint8_t kind, hop;
     uint8_t place;   /* of the slot that `data` lies in, while it is not the frame's own */
-    bool own, small; /* whether `data` is the frame's own, and from the pool */
+    bool own;        /* whether `data` is the frame's own */
     uint8_t *slot;   /* the whole slot, where the frame has taken it along */
 };
 
@@ -110,6 +114,12 @@ struct entry {
     struct lane *lane;
 };
 
+/* Blocks of one size that were given back; each begins with where the next is. */
+struct pool {
+    uint8_t *first;
+    unsigned count;
+};
+
 #define BUCKETS 18
 
 struct core {
@@ -124,7 +134,8 @@ struct core {
     int64_t last_arrival;
     struct frame *out, *out_last;
     struct frame *free_frames;
-    uint8_t *free_small;
+    unsigned free_frame_count;
+    struct pool tiny, small;
     int32_t *indices;
     struct way **ways;
     size_t table; /* a power of two */
@@ -146,6 +157,7 @@ struct frame *new_frame(struct core *core, struct way *way);
 struct frame *own_frame(struct core *core, struct way *way, uint32_t length); /* NULL: memory has run out */
 bool keep(struct core *core, struct frame *frame); /* before it waits anywhere: its bytes leave their slot */
 void drop_frame(struct core *core, struct frame *frame);
+int64_t taken_by(uint32_t length); /* bytes of memory that a frame of this length takes, at most */
 void lose(struct core *core, struct frame *frame); /* drop_frame, and nothing of it is held any more */
 void leave_shaper(struct shaper *shaper);
 void leave_way(struct way *way);

@@ -11,21 +11,45 @@
 #define POOLED true
 #endif
 
-static void *get_small(struct core *core) {
-    uint8_t *data = core->free_small;
+static struct pool *pool_for(struct core *core, uint32_t length) {
+    return length <= TINY ? &core->tiny : length <= SMALL ? &core->small : NULL;
+}
+
+int64_t taken_by(uint32_t length) {
+    if (length <= SMALL)
+        return OVERHEAD + (length <= TINY ? TINY : SMALL);
+    return OVERHEAD + (length > SLOT / 2 ? SLOT : (int64_t)length);
+}
+
+static uint8_t *get_data(struct core *core, uint32_t length) {
+    struct pool *pool = pool_for(core, length);
+    if (!pool)
+        return malloc(length);
+    uint8_t *data = pool->first;
     if (!data)
-        return malloc(SMALL);
-    memcpy(&core->free_small, data, sizeof(uint8_t *));
+        return malloc(pool == &core->tiny ? TINY : SMALL);
+    memcpy(&pool->first, data, sizeof(uint8_t *));
+    pool->count--;
     return data;
 }
 
-static void put_small(struct core *core, uint8_t *data) {
-    if (!POOLED) {
+static void put_data(struct core *core, uint8_t *data, uint32_t length) {
+    struct pool *pool = pool_for(core, length);
+    if (!POOLED || !pool || pool->count == MOST_FREE) {
         free(data);
         return;
     }
-    memcpy(data, &core->free_small, sizeof(uint8_t *));
-    core->free_small = data;
+    memcpy(data, &pool->first, sizeof(uint8_t *));
+    pool->first = data;
+    pool->count++;
+}
+
+static void free_pool(struct pool *pool) {
+    while (pool->first) {
+        uint8_t *data = pool->first;
+        memcpy(&pool->first, data, sizeof(uint8_t *));
+        free(data);
+    }
 }
 
 uint8_t *get_slot(struct core *core) {
@@ -67,10 +91,12 @@ void leave_way(struct way *way) {
 
 struct frame *new_frame(struct core *core, struct way *way) {
     struct frame *frame = core->free_frames;
-    if (frame)
+    if (frame) {
         core->free_frames = frame->next;
-    else if (!(frame = malloc(sizeof *frame)))
+        core->free_frame_count--;
+    } else if (!(frame = malloc(sizeof *frame))) {
         return NULL;
+    }
     memset(frame, 0, sizeof *frame);
     frame->way = way;
     way->users++;
@@ -80,17 +106,16 @@ struct frame *new_frame(struct core *core, struct way *way) {
 void drop_frame(struct core *core, struct frame *frame) {
     if (frame->slot)
         put_slot(core, frame->slot);
-    else if (frame->own && frame->small)
-        put_small(core, frame->data);
     else if (frame->own)
-        free(frame->data);
+        put_data(core, frame->data, frame->length);
     leave_way(frame->way);
-    if (!POOLED) {
+    if (!POOLED || core->free_frame_count == MOST_FREE) {
         free(frame);
         return;
     }
     frame->next = core->free_frames;
     core->free_frames = frame;
+    core->free_frame_count++;
 }
 
 /* A frame of this many bytes; NULL where memory has run out. */
@@ -98,8 +123,7 @@ struct frame *own_frame(struct core *core, struct way *way, uint32_t length) {
     struct frame *frame = new_frame(core, way);
     if (!frame)
         return NULL;
-    frame->small = length <= SMALL;
-    frame->data = frame->small ? get_small(core) : malloc(length);
+    frame->data = get_data(core, length);
     frame->own = frame->data != NULL;
     frame->length = length;
     if (!frame->own) {
@@ -113,7 +137,6 @@ struct frame *own_frame(struct core *core, struct way *way, uint32_t length) {
 bool keep(struct core *core, struct frame *frame) {
     if (frame->own)
         return true;
-    bool small = frame->length <= SMALL;
     /* A long frame takes its slot along: that is less work than to copy it. */
     if (frame->length > SLOT / 2 && frame->place != NO_PLACE) {
         uint8_t *fresh = get_slot(core);
@@ -124,18 +147,17 @@ bool keep(struct core *core, struct frame *frame) {
         set_slot(core, frame->place, fresh);
         return true;
     }
-    uint8_t *data = small ? get_small(core) : malloc(frame->length);
+    uint8_t *data = get_data(core, frame->length);
     if (!data)
         return false;
     memcpy(data, frame->data, frame->length);
     frame->data = data;
-    frame->small = small;
     frame->own = true;
     return true;
 }
 
 void lose(struct core *core, struct frame *frame) {
-    core->held -= frame->length;
+    core->held -= taken_by(frame->length);
     drop_frame(core, frame);
 }
 
@@ -150,9 +172,6 @@ void free_pools(struct core *core) {
         memcpy(&core->free_slots, slot, sizeof(uint8_t *));
         free(slot);
     }
-    while (core->free_small) {
-        uint8_t *data = core->free_small;
-        memcpy(&core->free_small, data, sizeof(uint8_t *));
-        free(data);
-    }
+    free_pool(&core->tiny);
+    free_pool(&core->small);
 }

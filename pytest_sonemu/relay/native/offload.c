@@ -162,6 +162,10 @@ void cut(struct core *core, struct way *way, const uint8_t *data, uint32_t lengt
     for (uint32_t position = header; position < total; position += vnet.size, number++) {
         uint32_t payload = total - position < vnet.size ? total - position : vnet.size;
         unsigned upper = header - transport + payload;
+        if (core->held > core->most_held) {
+            way->counters.memory++;
+            continue;
+        }
         struct frame *frame = own_frame(core, way, VNET + header + payload);
         if (!frame) {
             core->no_memory++;

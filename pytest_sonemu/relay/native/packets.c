@@ -20,6 +20,12 @@ static void note_lateness(struct core *core, int64_t late) {
     core->lateness[bucket]++;
 }
 
+static void note_stale(struct way *way, int64_t packets) {
+    way->counters.stale += packets;
+    for (uint32_t hop = 0; hop < way->count; hop++)
+        way->lanes[hop].counters.stale += packets;
+}
+
 void flush(struct core *core) {
     struct mmsghdr messages[BATCH];
     struct iovec vectors[BATCH];
@@ -131,7 +137,7 @@ bool receive(struct core *core) {
         struct msghdr *message = &messages[place].msg_hdr;
         struct way *way = find(core, core->addresses[place].sll_ifindex);
         unsigned tag_type = 0, tag = 0;
-        int64_t at = now;
+        int64_t at = now, age = 0;
         if (!way || messages[place].msg_len < VNET + ETHERNET) {
             message->msg_controllen = CONTROL;
             continue;
@@ -147,7 +153,7 @@ bool receive(struct core *core) {
             } else if (each->cmsg_level == SOL_SOCKET && each->cmsg_type == SO_TIMESTAMPNS) {
                 struct timespec stamp;
                 memcpy(&stamp, CMSG_DATA(each), sizeof stamp);
-                int64_t age = real - ((int64_t)stamp.tv_sec * SECOND + stamp.tv_nsec);
+                age = real - ((int64_t)stamp.tv_sec * SECOND + stamp.tv_nsec);
                 at = now - (age < 0 ? 0 : age > OLDEST ? OLDEST : age);
             }
         }
@@ -157,8 +163,11 @@ bool receive(struct core *core) {
             at = core->last_arrival < now ? core->last_arrival : now;
         core->last_arrival = at;
         run(core, at);
+        int64_t before = way->counters.packets;
         take_in(
             core, way, core->slots[place] + HEADROOM, messages[place].msg_len, tag_type, tag, (unsigned)place, at);
+        if (age > OLDEST)
+            note_stale(way, way->counters.packets - before);
     }
     core->read += count;
     return count == BATCH;

@@ -53,7 +53,10 @@ static void decide(struct core *core, struct lane *lane, struct frame *frame, in
         return;
     }
     frame->jitter = set->jitter ? jitter_of(set, key, number, JITTER) : 0;
-    if (set->duplicate > 0 && unit(draw(key, number, DUPLICATE)) < set->duplicate) {
+    bool again = set->duplicate > 0 && unit(draw(key, number, DUPLICATE)) < set->duplicate;
+    if (again && core->held > core->most_held) {
+        lane->way->counters.memory += frame->segments;
+    } else if (again) {
         lane->counters.duplicated += frame->segments;
         if ((twin = own_frame(core, frame->way, frame->length))) {
             memcpy(twin->data, frame->data, frame->length);
@@ -62,7 +65,7 @@ static void decide(struct core *core, struct lane *lane, struct frame *frame, in
             twin->kind = frame->kind;
             twin->hop = frame->hop;
             twin->jitter = set->jitter ? jitter_of(set, key, number, COPY_JITTER) : 0;
-            core->held += twin->length;
+            core->held += taken_by(twin->length);
         } else {
             core->no_memory++;
         }
@@ -112,7 +115,7 @@ static void arrive(struct core *core, struct lane *lane, struct frame *frame, in
 
 static void enter(struct core *core, struct frame *frame, int64_t now) {
     if (frame->hop == frame->way->count) {
-        core->held -= frame->length;
+        core->held -= taken_by(frame->length);
         frame->due = now;
         frame->next = NULL;
         if (core->out_last)
@@ -126,7 +129,7 @@ static void enter(struct core *core, struct frame *frame, int64_t now) {
 }
 
 void start(struct core *core, struct frame *frame, int64_t now) {
-    core->held += frame->length;
+    core->held += taken_by(frame->length);
     enter(core, frame, now);
 }
 
