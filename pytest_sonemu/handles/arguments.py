@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import overload
 
 from pytest_sonemu import units
@@ -95,6 +95,25 @@ def command_words(command: object) -> list[str]:
         return [command]
     words = list(command) if isinstance(command, Sequence) and not isinstance(command, bytes) else [command]
     return [path_text(word, "command") for word in words]
+
+
+def variables(value: object, name: str = "env") -> dict[str, str]:
+    """Environment variables, names and values as texts; None: no more of them."""
+    found = {} if value is None else value
+    if not isinstance(found, Mapping) or not all(
+        isinstance(part, str) for pair in found.items() for part in pair
+    ):
+        raise ProbeError(f"{name}: write names and values as texts, as in {name}={{'MODE': 'strict'}}")
+    return dict(found)
+
+
+def input_bytes(value: object, name: str = "stdin") -> bytes | None:
+    """What a command reads; None: nothing."""
+    if value is not None and not isinstance(value, str | bytes):
+        raise ProbeError(
+            f"{name}: {value!r} is neither text nor bytes; open files are read by: {name}=file.read()"
+        )
+    return value.encode() if isinstance(value, str) else value
 
 
 def path_text(value: object, name: str = "path") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_sonemu.handles.arguments import command_words, seconds
+from pytest_sonemu.handles.arguments import command_words, input_bytes, seconds, variables
 from pytest_sonemu.handles.background import BackgroundProcess
 from pytest_sonemu.handles.container import ContainerEndpoint
 from pytest_sonemu.handles.results import CommandResult
@@ -31,7 +31,7 @@ class Commands(ContainerEndpoint):
         """
         from pytest_sonemu.handles.execution import exec_in_container
 
-        patience = seconds(timeout)
+        patience, surroundings, given = seconds(timeout), variables(env), input_bytes(stdin)
 
         def run() -> CommandResult:
             return exec_in_container(
@@ -39,8 +39,8 @@ class Commands(ContainerEndpoint):
                 self._awake().id,
                 command,
                 user=str(user),
-                env=env,
-                stdin=stdin,
+                env=surroundings,
+                stdin=given,
                 timeout=patience,
                 where=self.id,
             )
@@ -70,7 +70,7 @@ class Commands(ContainerEndpoint):
         def send(pid: int, number: int) -> None:
             client.signal_inside(instance, self.id, pid, number)
 
-        words = command_words(command)
+        words, surroundings, given = command_words(command), variables(env), input_bytes(stdin)
         argv, shown = ["sh", "-c", command] if isinstance(command, str) else words, " ".join(words)
         undo_change = self._begin_change()
         with self._journal.noting("did", f"spawn `{shown}`", self.id):
@@ -80,8 +80,8 @@ class Commands(ContainerEndpoint):
                 argv,
                 send=send,
                 user=str(user),
-                env=env,
-                stdin=stdin,
+                env=surroundings,
+                stdin=given,
                 where=self.id,
             )
         process = BackgroundProcess((command,) if isinstance(command, str) else argv, self.id, running)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket as sockets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Literal
@@ -158,42 +158,65 @@ class Namespaced:
             if one.endpoint == self.id
         }
 
-    def run(self, *command: str | Sequence[str], timeout: float | str = 30.0) -> CommandResult:
+    def run(
+        self,
+        *command: str | Sequence[str],
+        check: bool = False,
+        timeout: float | str = 30.0,
+        env: Mapping[str, str] | None = None,
+        stdin: str | bytes | None = None,
+    ) -> CommandResult:
         """Run a program of this machine in the endpoint's network namespace, as this user.
 
         `service.sap("input").run("ip", "route")`, or in one as a list or a text: the program needs not be
         in any image; it has the right to raw sockets and to the namespace's network, and no other. There
-        is no shell. Raises ProbeError if this machine has no such program, and on time-out.
+        is no shell. `env` is added to this process's own variables; it reads `stdin`, else nothing. Raises
+        ProbeError if this machine has no such program, on time-out and, with `check`, for a status other
+        than 0.
         """
-        from pytest_sonemu.handles.programs import run_program, split
+        from pytest_sonemu.handles.programs import Surroundings, run_program, split
 
-        patience = seconds(timeout)
+        patience, surroundings = seconds(timeout), Surroundings.of(env, stdin)
 
         def run() -> CommandResult:
             argv = split(command[0]) if len(command) == 1 else [str(word) for word in command]
             return run_program(
-                self._core.bed.client, self._core.plan.instance, self.id, tuple(argv), patience
+                self._core.bed.client, self._core.plan.instance, self.id, tuple(argv), patience, surroundings
             )
 
         words = command[0] if len(command) == 1 else command
         with self._changing():
-            return self._core.bed.journal.command(f"run `{_shown(words)}`", self.id, run)
+            result = self._core.bed.journal.command(f"run `{_shown(words)}`", self.id, run)
+        return result.check() if check else result
 
-    def tool(self, command: str | Sequence[str], timeout: float | str = 30.0) -> CommandResult:
+    def tool(
+        self,
+        command: str | Sequence[str],
+        timeout: float | str = 30.0,
+        *,
+        check: bool = False,
+        env: Mapping[str, str] | None = None,
+        stdin: str | bytes | None = None,
+    ) -> CommandResult:
         """As `run`, written in one text: `service.vnf("web").tool("ss -tln")`.
 
-        There is no shell: quotes hold words together, nothing is expanded. Raises ProbeError if this
-        machine has no such program, and on time-out.
+        There is no shell: quotes hold words together, nothing is expanded. Raises ProbeError as `run` does.
         """
-        return self.run(command, timeout=timeout)
+        return self.run(command, check=check, timeout=timeout, env=env, stdin=stdin)
 
-    def spawn_tool(self, command: str | Sequence[str]) -> BackgroundProcess:
+    def spawn_tool(
+        self,
+        command: str | Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        stdin: str | bytes | None = None,
+    ) -> BackgroundProcess:
         """As `tool`, and go on: `service.vnf("web").spawn_tool("tcpdump -l -n")` ends with the view.
 
-        Its output is live. There is no shell; a text is split into words. Rights are as for `run`. Raises
-        ProbeError if this machine has no such program.
+        Its output is live. There is no shell; a text is split into words. Rights, `env` and `stdin` are as
+        for `run`. Raises ProbeError if this machine has no such program.
         """
-        return self._spawn_program(command)
+        return self._spawn_program(command, env, stdin)
 
     def create_connection(
         self, address: tuple[str, int], timeout: float | str | None = 10.0
@@ -231,15 +254,20 @@ class Namespaced:
         with speaking(Speaker(open_socket, plan_resolver(self._core.plan, self._plan))):
             yield
 
-    def _spawn_program(self, command: str | Sequence[str]) -> BackgroundProcess:
+    def _spawn_program(
+        self, command: str | Sequence[str], env: Mapping[str, str] | None, stdin: str | bytes | None
+    ) -> BackgroundProcess:
         from pytest_sonemu.handles.background import BackgroundProcess
-        from pytest_sonemu.handles.programs import SpawnedProgram, split
+        from pytest_sonemu.handles.programs import SpawnedProgram, Surroundings, split
 
+        surroundings = Surroundings.of(env, stdin)
         undo_change = self._begin_change()
         try:
             with self._core.bed.journal.noting("did", f"spawn `{_shown(command)}`", self.id):
                 argv = split(command)
-                running = SpawnedProgram(self._core.bed.client, self._core.plan.instance, self.id, argv)
+                running = SpawnedProgram(
+                    self._core.bed.client, self._core.plan.instance, self.id, argv, surroundings
+                )
         except BaseException:
             undo_change()
             raise

@@ -10,31 +10,64 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from pytest_sonemu.emulation import protocol
 from pytest_sonemu.emulation.client import BedClient
 from pytest_sonemu.errors import BedGoneError, NotFoundError, ProbeError, SonemuError
-from pytest_sonemu.handles.arguments import command_words
+from pytest_sonemu.handles.arguments import command_words, input_bytes, variables
 from pytest_sonemu.handles.results import CommandResult
 
 # How long the output of a program that has ended is waited for.
 _LAST_WORDS = 1.0
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What a program gets besides its arguments: more variables than ours, and what it reads."""
+
+    env: Mapping[str, str]
+    stdin: bytes | None = None
+
+    @classmethod
+    def of(cls, env: Mapping[str, str] | None, stdin: str | bytes | None) -> Surroundings:
+        """Raises ProbeError for what is neither."""
+        return cls(variables(env), input_bytes(stdin))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **self.env}
+
+    @contextlib.contextmanager
+    def input(self) -> Iterator[int]:
+        """A descriptor to read from, to the end of what there is."""
+        if self.stdin is None:
+            with open(os.devnull, "rb") as nothing:
+                yield nothing.fileno()
+            return
+        with tempfile.TemporaryFile() as file:
+            file.write(self.stdin)
+            file.seek(0)
+            yield file.fileno()
+
+
 def run_program(
-    client: BedClient, instance: str, endpoint: str, argv: Sequence[str], timeout: float
+    client: BedClient,
+    instance: str,
+    endpoint: str,
+    argv: Sequence[str],
+    timeout: float,
+    surroundings: Surroundings,
 ) -> CommandResult:
     """Run a program to its end and return what it wrote. Raises ProbeError if it takes longer."""
     if not argv:
         raise ProbeError("there is no program to run; e.g. run('ip', 'route')")
     began = time.monotonic()
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        null = os.open(os.devnull, os.O_RDONLY)
-        try:
-            pid = client.spawn(instance, endpoint, argv, (null, output.fileno(), errors.fileno()))
-        finally:
-            os.close(null)
+        with surroundings.input() as given:
+            streams = given, output.fileno(), errors.fileno()
+            pid = client.spawn(instance, endpoint, argv, streams, environment=surroundings.environment)
         reply = client.request(protocol.Wait(pid, timeout))
         if not isinstance(reply, protocol.Exited):
             client.request(protocol.Signal(pid, signal.SIGKILL))
@@ -55,7 +88,14 @@ def run_program(
 class SpawnedProgram:
     """A program of this machine that runs beside the test, behind a `BackgroundProcess`."""
 
-    def __init__(self, client: BedClient, instance: str, endpoint: str, argv: Sequence[str]) -> None:
+    def __init__(
+        self,
+        client: BedClient,
+        instance: str,
+        endpoint: str,
+        argv: Sequence[str],
+        surroundings: Surroundings,
+    ) -> None:
         """Start it. Raises ProbeError if there is no such program."""
         _check_there(argv)
         self._client = client
@@ -63,15 +103,18 @@ class SpawnedProgram:
         self._status: int | None = None
         self._over = threading.Event()
         pipes = {stream: os.pipe2(os.O_CLOEXEC) for stream in self._output}
-        null = os.open(os.devnull, os.O_RDONLY)
         try:
-            self._pid = client.spawn(instance, endpoint, argv, (null, pipes[1][1], pipes[2][1]))
+            with surroundings.input() as given:
+                streams = given, pipes[1][1], pipes[2][1]
+                self._pid = client.spawn(
+                    instance, endpoint, argv, streams, environment=surroundings.environment
+                )
         except BaseException:
             for reading, _ in pipes.values():
                 os.close(reading)
             raise
         finally:
-            for descriptor in (null, pipes[1][1], pipes[2][1]):
+            for descriptor in (pipes[1][1], pipes[2][1]):
                 os.close(descriptor)
         readers = [
             threading.Thread(target=self._read, args=(stream, reading), daemon=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from pytest_sonemu.handles.endpoint import Endpoint
@@ -14,15 +14,21 @@ if TYPE_CHECKING:
 class NamespaceEndpoint(Endpoint):
     """An endpoint without a container: this machine's programs are its programs."""
 
-    def spawn(self, command: str | Sequence[str]) -> BackgroundProcess:
+    def spawn(
+        self,
+        command: str | Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        stdin: str | bytes | None = None,
+    ) -> BackgroundProcess:
         """Start a program of this machine here and go on: its output is live, it ends with the view.
 
             server = service.sap("output").spawn(["python3", "-m", "http.server", "8080"])
 
-        There is no shell; a text is split into words. Rights are as for `run`. Raises ProbeError if
-        this machine has no such program.
+        There is no shell; a text is split into words. Rights, `env` and `stdin` are as for `run`.
+        Raises ProbeError if this machine has no such program.
         """
-        return self._spawn_program(command)
+        return self._spawn_program(command, env, stdin)
 
     if not TYPE_CHECKING:
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -216,6 +217,9 @@ MISUSES: dict[str, tuple[Callable[[Any], object], str]] = {
     "exec": (lambda s: s.vnf("app").exec(["/app", 1]), "command: 1 is no text; write '1'"),
     "spawn": (lambda s: s.vnf("app").spawn(["/app", None]), "command: None is no text"),
     "spawn_tool": (lambda s: s.vnf("app").spawn_tool(["sleep", 1]), "command: 1 is no text; write '1'"),
+    "exec env": (lambda s: s.vnf("app").exec(["/app"], env={"A": 1}), "env: write names and values as texts"),
+    "run env": (lambda s: s.sap("user").run("true", env="A=1"), "env: write names and values as texts"),
+    "run stdin": (lambda s: s.sap("user").run("cat", stdin=5), "stdin: 5 is neither text nor bytes"),
     "put nothing": (lambda s: s.vnf("app").put(None, "/x"), "source: None is no bytes, no text and no Path"),
     "put nowhere": (lambda s: s.vnf("app").put("x", 5), "path: 5 is no text"),
     "get": (lambda s: s.vnf("app").get(5), "path: 5 is no text"),
@@ -251,6 +255,20 @@ def test_signals_and_lines_by_name(user: Sap) -> None:
     assert process.wait_for("hung") == "hung up"
     process.signal("SIGKILL")
     assert process.wait().exit_status != 0
+
+
+def test_programs_have_variables_input_and_a_check(app: Vnf, user: Sap) -> None:
+    for run in (user.run, app.run, user.tool, app.tool):
+        assert run(["sh", "-c", "cat; echo $MODE $HOME"], env={"MODE": "strict"}, stdin="in\n").stdout == (
+            f"in\nstrict {os.environ['HOME']}\n"
+        )
+        assert run("false").exit_status == 1
+        with pytest.raises(ProbeError, match="false"):
+            run("false", check=True)
+    for spawn in (user.spawn, app.spawn_tool):
+        process = spawn(["sh", "-c", "cat; echo $MODE"], env={"MODE": "strict"}, stdin=b"in\n")
+        assert process.wait().stdout == "in\nstrict\n"
+    assert user.run("cat").stdout == ""
 
 
 def test_a_link_that_cannot_be_joined(bed: TestBed, service: Service) -> None:
