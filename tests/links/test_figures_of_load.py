@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.rates import MOST_SENT_AGAIN
 from benchmarks.several import duplicated, overtaken
+from benchmarks.shares import bits_flipped
 from benchmarks.traffic import both, busy, flood, stream
 from pytest_sonemu.relay.core import CORE
 from pytest_sonemu.relay.model import Impairment, LinkSpec
@@ -82,3 +83,14 @@ def test_one_direction_s_duplicates_and_late_ones(lab: Lab) -> None:
     assert (duplicated(there), overtaken(there)) == (0, 0)
     assert about(duplicated(back), 500, 0.1)
     assert about(overtaken(back), 550, 0.1)
+
+
+def test_corruption_flips_one_bit_of_its_share_of_frames(lab: Lab) -> None:
+    a, b = lab.pair()
+    lab.join(a, b, both(corrupt=0.1, seed=3))
+    flipped = bits_flipped(a, b, 1000)
+    assert len(flipped) == 1000
+    assert max(flipped) == 1
+    assert about(sum(flipped), 1000, 0.1)
+    assert sum(flipped) == lab.client.counters()["links"]["l"]["a->b"]["corrupted"]
+    assert sum(bits_flipped(b, a, 1000)) == lab.client.counters()["links"]["l"]["b->a"]["corrupted"]
