@@ -2,13 +2,17 @@
 #   YES=1          installs what is missing without asking
 #   PYTHON=...     the Python that .venv is made with
 #   PYTEST_ARGS=   more arguments for pytest, e.g. PYTEST_ARGS='-k firewall'
+#   LANES=2        how many tests run side by side; 1 for one after the other, and for --pdb
 #   KERNEL_ARGS=   arguments for scripts/kernel/run.py, e.g. KERNEL_ARGS='--seconds 1800'
 .DEFAULT_GOAL := help
 .PHONY: help setup venv hold core demo test test-kernel check format reference clean
+# A file's tests stay together, in the order of the folders.
+IN_LANES = $(if $(filter 1,$(LANES)),,-n $(LANES) --dist loadfile --no-loadscope-reorder)
 export YES PYTHON
 # Some hundred processes of Python are started by the tests; each would compile all of our modules again.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST_ARGS ?=
+LANES ?= 2
 KERNEL_ARGS ?=
 
 help:
@@ -36,7 +40,7 @@ demo: setup
 	@scripts/with-docker .venv/bin/python scripts/demo.py
 
 test: setup
-	scripts/with-docker .venv/bin/python -m pytest $(PYTEST_ARGS)
+	scripts/with-docker .venv/bin/python -m pytest $(IN_LANES) $(PYTEST_ARGS)
 
 # Not a prerequisite: what set-up cannot install here, the run names, and says that it cannot run.
 test-kernel:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "tests.support.lanes"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

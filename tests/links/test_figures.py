@@ -20,6 +20,7 @@ from pytest_sonemu.relay.model import Bursts, FlowSpec, Impairment, LinkSpec
 from tests.links.lab import Lab, Site, end, flows, quantile, train, until
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
     pytest.mark.skipif(not CORE.exists(), reason="the core was not built: make core"),
 ]

@@ -18,6 +18,7 @@ from tests.links.lab import Lab, quantile, train
 from tests.links.test_figures import about, fates, once
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
     pytest.mark.skipif(not CORE.exists(), reason="the core was not built: make core"),
 ]

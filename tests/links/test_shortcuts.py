@@ -19,6 +19,7 @@ from tests.links.lab import Lab, Site, end, flows, quantile, train, until
 from tests.links.test_relay import noise, tcp
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
     pytest.mark.skipif(not CORE.exists(), reason="the core was not built: make core"),
 ]

@@ -18,6 +18,8 @@ from pytest_sonemu.handles.sap import Sap
 from pytest_sonemu.handles.service import Service
 from tests.support.machine import wait
 
+pytestmark = pytest.mark.alone
+
 BRIDGE = ["sonemu-forward", "bridge", "input", "output"]
 LOOP = NetworkService.of(
     "loop",

@@ -11,6 +11,8 @@ from pytest_sonemu.errors import NotFoundError, ProbeError
 from pytest_sonemu.handles.service import Service
 from pytest_sonemu.handles.testbed import TestBed
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Service]:
