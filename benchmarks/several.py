@@ -8,7 +8,8 @@ from itertools import pairwise
 from statistics import fmean, pstdev
 from typing import Any
 
-from benchmarks.traffic import MS, Row, both, flood, in_bits
+from benchmarks.shares import bits_flipped
+from benchmarks.traffic import MS, Row, both, flood, in_bits, within_binomial
 from pytest_sonemu.relay.model import Impairment, LinkSpec
 from tests.links.lab import Arrival, Lab, Site, train
 
@@ -30,6 +31,13 @@ def overtaken(arrivals: Sequence[Arrival]) -> int:
     return sum(one.number > other.number for one, other in pairwise(arrivals))
 
 
+def corrupted(a: Site, b: Site) -> int:
+    """How many frames did not come as they were sent; all must come."""
+    flipped = bits_flipped(a, b, COUNT)
+    assert len(flipped) == COUNT, f"{COUNT - len(flipped)} frames did not come"
+    return sum(bits > 0 for bits in flipped)
+
+
 MEASURES: dict[str, tuple[Callable[[Sequence[Arrival]], int], dict[str, Any]]] = {
     "duplication": (duplicated, {"duplicate": SHARE}),
     "reordering": (overtaken, {"reorder": SHARE, "reorder_gap": 1}),
@@ -45,6 +53,11 @@ def in_a_row(lab: Lab, a: Site, b: Site) -> Iterator[Row]:
             good = abs(found - expected) <= WIDE * math.sqrt(expected) + SHARE * expected * hops
             name = f"{what}, 1 % on each of {hops} links"
             yield Row(name, f"{expected / COUNT:.1%}", f"{found / COUNT:.2%} of {COUNT:,}", good)
+        lab.join(a, b, *(both(f"h{hop}", corrupt=SHARE, seed=hop + 1) for hop in range(hops)))
+        changed, expected = corrupted(a, b), 1 - (1 - SHARE) ** hops
+        name = f"corruption, 1 % on each of {hops} links"
+        good = within_binomial(changed, COUNT, expected)
+        yield Row(name, f"{expected:.1%}", f"{changed / COUNT:.2%} of {COUNT:,}", good)
         each = 0.005 / math.sqrt(hops)
         jittery = {"delay": 0.05 / hops, "jitter": each, "distribution": "normal", "jitter_reorders": True}
         lab.join(a, b, *(both(f"h{hop}", seed=hop + 1, **jittery) for hop in range(hops)))
@@ -76,3 +89,11 @@ def one_direction(lab: Lab, a: Site, b: Site) -> Iterator[Row]:
             good = spared == 0 and abs(hit - expected) <= WIDE * math.sqrt(expected) + 0.5
             measured = f"{there / COUNT:.2%} there, {back / COUNT:.2%} back"
             yield Row(f"{what}, {name} only", f"{SHARE:.1%}", measured, good)
+    one = Impairment(seed=7, corrupt=SHARE)
+    for name, link in (("there", LinkSpec("l", forward=one)), ("back", LinkSpec("l", backward=one))):
+        lab.join(a, b, link)
+        there, back = corrupted(a, b), corrupted(b, a)
+        hit, spared = (there, back) if name == "there" else (back, there)
+        good = spared == 0 and within_binomial(hit, COUNT, SHARE)
+        measured = f"{there / COUNT:.2%} there, {back / COUNT:.2%} back"
+        yield Row(f"corruption, {name} only", f"{SHARE:.1%}", measured, good)
