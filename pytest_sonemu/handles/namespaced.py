@@ -254,6 +254,23 @@ class Namespaced:
         with speaking(Speaker(open_socket, plan_resolver(self._core.plan, self._plan))):
             yield
 
+    @contextmanager
+    def namespace(self) -> Iterator[None]:
+        """Within the block this thread is in the endpoint's network namespace: for root alone.
+
+            with service.sap("input").namespace():
+                scapy.sendp(frame, iface="input")
+
+        For C libraries and what else opens sockets by itself, and for programs that are started here; sockets
+        that were made inside stay there, and so do threads that were started inside; others are not
+        concerned. Names of the service do not resolve. Raises CapabilityError for who may not: `sockets()`,
+        `run` and `spawn_tool` need no rights.
+        """
+        from pytest_sonemu.handles.entering import entered
+
+        with self._changing(), entered(self._core.bed.client, self._core.plan.instance, self.id):
+            yield
+
     def _spawn_program(
         self, command: str | Sequence[str], env: Mapping[str, str] | None, stdin: str | bytes | None
     ) -> BackgroundProcess:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
 import socket
+import struct
+import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from pytest_sonemu.descriptors.model import NetworkFunction, NetworkService
-from pytest_sonemu.errors import NotReadyError, ProbeError
+from pytest_sonemu.errors import CapabilityError, NotReadyError, ProbeError
 from pytest_sonemu.handles.service import Service
 from pytest_sonemu.handles.testbed import TestBed
 from tests.support.static_image import static_image
@@ -68,6 +73,50 @@ def test_a_tool_in_a_vnf_without_tools(service: Service) -> None:
     assert str(service.vnf("server").ip()) in service.vnf("server").tool("ip -br address").stdout
     with pytest.raises(ProbeError, match="no program 'no-tool'"):
         service.sap("a").tool("no-tool -x")
+
+
+def interfaces_here() -> set[str]:
+    return {name for _index, name in socket.if_nameindex()}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can enter a namespace")
+def test_this_thread_is_in_a_sap(service: Service) -> None:
+    a, b, outside = service.sap("a"), service.sap("b"), interfaces_here()
+    server = b.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind((str(b.ip()), 5000))
+    server.settimeout(5)
+    with a.namespace():
+        assert interfaces_here() == {"lo", "a"}
+        assert subprocess.check_output(["ip", "-br", "link"], text=True).splitlines()[1].startswith("a@")
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(interfaces_here).result() == {"lo", "a"}  # it was started in here
+        with b.namespace():
+            assert interfaces_here() == {"lo", "b"}
+        assert interfaces_here() == {"lo", "a"}
+        assert service.ping("a", "b", count=1).loss == 0
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    assert interfaces_here() == outside
+    with made:
+        made.sendto(b"from a", (str(b.ip()), 5000))
+        assert server.recvfrom(99) == (b"from a", (str(a.ip()), made.getsockname()[1]))
+    with pytest.raises(ZeroDivisionError), a.namespace():
+        raise ZeroDivisionError
+    assert interfaces_here() == outside
+
+
+def test_who_has_no_rights_is_told_what_to_use_instead(service: Service) -> None:
+    outside = interfaces_here()
+
+    def enter_without_rights() -> set[str]:
+        libc = ctypes.CDLL(None, use_errno=True)
+        # Capabilities are a thread's own; 0x20080522 is the version of the two structures.
+        assert libc.capset(struct.pack("Ii", 0x20080522, 0), bytes(24)) == 0
+        with pytest.raises(CapabilityError, match=r"only root can enter .* 'a': use `with sockets\(\):`"):
+            service.sap("a").namespace().__enter__()
+        return interfaces_here()
+
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(enter_without_rights).result() == outside
 
 
 def test_python_speaks_from_a_sap(service: Service) -> None:
