@@ -56,6 +56,20 @@ def test_the_rate_is_kept(service: Service) -> None:
     assert flow.received == flow.sent
 
 
+def test_what_comes_after_a_later_packet_is_reordered(service: Service) -> None:
+    with (
+        service.link("line").impair(reorder="20%"),
+        service.flow("a", "b", udp=5000, rate="500pps") as flow,
+    ):
+        flow.wait_until_flowing(200)
+    assert 0 < flow.reordered < flow.received / 2
+    assert (flow.lost, flow.duplicated) == (0, 0)
+    assert f"{flow.reordered} reordered" in repr(flow)
+    with service.flow("a", "b", udp=5000, rate="500pps") as flow:
+        flow.wait_until_flowing(50)
+    assert flow.reordered == 0
+
+
 # A link that the kernel carries, one that a bridge does, and one that a process of ours does.
 ON: dict[str, tuple[str, str, str, dict[str, str]]] = {
     "direct": ("line", "a", "b", {}),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_sonemu.descriptors.read import read_package
 from pytest_sonemu.handles.packets import Tcp, decode
 from pytest_sonemu.handles.pcap import Record, read_pcap
 
@@ -248,3 +249,40 @@ def test_the_mode(service):
     mode = service.vnf("web").exec(["printenv", "MODE"]).stdout.strip()
     assert not mode, f"the mode is {mode!r}"
 """
+
+
+FIREWALL = Path(__file__).parents[2] / "example_packages" / "firewall"
+
+ELSEWHERE = f"""
+import pytest
+
+@pytest.mark.sonemu(package={str(FIREWALL)!r})
+def test_that_fails(service):
+    assert service.connect("input", "server", tcp=80).outcome == "dropped"
+"""
+
+
+def test_papers_lie_where_they_are_wanted_without_captures_and_name_the_package(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_else.py").write_text(ELSEWHERE)
+    options = ["--sonemu-artifacts-dir=kept/here", "--sonemu-pcap=never", "--junitxml=junit.xml", "-q"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "1 failed" in done.stdout, done.stdout + done.stderr
+    assert "artifacts: kept/here/test_else.py-test_that_fails" in done.stdout
+    (folder,) = (tmp_path / "kept" / "here").iterdir()
+    assert (folder / "story.txt").exists(), sorted(folder.iterdir())
+    assert list(folder.rglob("*.pcap")) == []
+    assert not (tmp_path / "sonemu-artifacts").exists()
+    found = ET.parse(tmp_path / "junit.xml").getroot().iter("property")
+    (package,) = (each.get("value") for each in found if each.get("name") == "sonemu_package")
+    assert package is not None
+    assert package.endswith(f"firewall sha256:{read_package(FIREWALL).digest}")
+    assert re.search(r" sha256:[0-9a-f]{64}$", package)
