@@ -11,11 +11,10 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from pytest_sonemu.errors import EmulationError
-from pytest_sonemu.planning.batches import PORT_GROUPS
 
 ROUTE, NETFILTER = 0, 12
 _HEADER = struct.Struct("=IHHII")
@@ -24,14 +23,14 @@ _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _GETLINK, _SETLINK, _DELNEIGH, _GETNEIGH, _GETSTATS = 18, 19, 29, 30, 94
 _STATS, _STATS_LINK_64 = struct.Struct("=BxxxII"), 1
 _LINK, _NEIGHBOUR = struct.Struct("=BxHiII"), struct.Struct("=BxxxiHBB")
-_IFF_UP = 0x1
-_IFLA_IFNAME, _IFLA_MASTER, _IFLA_PROTINFO, _IFLA_EXT_MASK = 3, 10, 12, 29
-_BRPORT_GROUPS, _BRPORT_ISOLATED = 31, 33
+_IFF_UP, _OPERATES = 0x1, b"\x06"
+_IFLA_IFNAME, _IFLA_MASTER, _IFLA_OPERSTATE, _IFLA_EXT_MASK = 3, 10, 16, 29
 _SKIP_STATS = struct.pack("=I", 1 << 3)
 _GETTFILTER, _FILTER, _INGRESS = 46, struct.Struct("=BxxxiIII"), 0xFFFFFFF2
 _TCA_OPTIONS, _U32_ACTION, _ACTION_OPTIONS, _MIRRED_PARMS = 2, 7, 2, 2
 _MIRRED, _REDIRECT = struct.Struct("=20xiI"), 1
-_NDA_DST = 1
+_NDA_DST, _NDA_LLADDR = 1, 2
+_OF_INTERFACE = 0x02
 _PERMANENT, _NOARP = 0x80, 0x40
 _CONNECTIONS, _RULES = 1 << 8, 10 << 8
 _GET_CONNECTIONS, _DELETE_CONNECTION, _GET_GENERATION = _CONNECTIONS | 1, _CONNECTIONS | 2, _RULES | 16
@@ -45,12 +44,16 @@ Address = IPv4Address | IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """An interface: whether it is set up, and the bridge (or bond, or VRF) that it is a port of."""
+    """An interface: whether it is set up, and the bridge (or bond, or VRF) that it is a port of.
+
+    `carries`: the kernel has noticed that its carrier is there.
+    """
 
     name: str
     up: bool
     master: str | None
     index: int = 0
+    carries: bool = False
 
 
 def open_socket(family: int) -> socket.socket:
@@ -63,28 +66,32 @@ def open_socket(family: int) -> socket.socket:
 def read_ends(sock: socket.socket) -> dict[str, End]:
     """All interfaces by name."""
     rows = []
-    body = _LINK.pack(0, 0, 0, 0, 0) + _attribute(_IFLA_EXT_MASK, _SKIP_STATS)
+    body = _LINK.pack(0, 0, 0, 0, 0) + attribute(_IFLA_EXT_MASK, _SKIP_STATS)
     for message in _ask(sock, _GETLINK, _REQUEST | _DUMP, body):
         _, _, index, flags, _ = _LINK.unpack_from(message)
         values = dict(attributes(message[_LINK.size :]))
         name = values[_IFLA_IFNAME].rstrip(b"\0").decode()
         master = int.from_bytes(values.get(_IFLA_MASTER, b""), sys.byteorder)
-        rows.append((index, name, bool(flags & _IFF_UP), master))
-    names = {index: name for index, name, _up, _master in rows}
-    return {name: End(name, up, names.get(master), index) for index, name, up, master in rows}
+        carries = values.get(_IFLA_OPERSTATE) == _OPERATES
+        rows.append((End(name, bool(flags & _IFF_UP), None, index, carries), master))
+    names = {end.index: end.name for end, _master in rows}
+    return {end.name: replace(end, master=names.get(master)) for end, master in rows}
+
+
+def read_learned(sock: socket.socket) -> dict[int, list[bytes]]:
+    """The MAC addresses that bridges have learned, by the index of the port behind which they are."""
+    found: dict[int, list[bytes]] = {}
+    for message in _ask(sock, _GETNEIGH, _REQUEST | _DUMP, _NEIGHBOUR.pack(socket.AF_BRIDGE, 0, 0, 0, 0)):
+        _family, index, state, flags, _kind = _NEIGHBOUR.unpack_from(message)
+        mac = dict(attributes(message[_NEIGHBOUR.size :])).get(_NDA_LLADDR)
+        if mac is not None and not state & (_PERMANENT | _NOARP) and not flags & _OF_INTERFACE:
+            found.setdefault(index, []).append(mac)
+    return found
 
 
 def set_master(sock: socket.socket, index: int, master: int) -> None:
     """Make an interface a port of a bridge, both by index; 0: of none. One that has gone is fine."""
-    body = _LINK.pack(0, 0, index, 0, 0) + _attribute(_IFLA_MASTER, struct.pack("=I", master))
-    _ask(sock, _SETLINK, _REQUEST | _ACK, body)
-
-
-def set_port(sock: socket.socket, index: int, *, isolated: bool) -> None:
-    """How an interface is a port of its bridge: which link-local groups pass, and whether it is isolated."""
-    flags = _attribute(_BRPORT_GROUPS, struct.pack("=H", PORT_GROUPS))
-    flags += _attribute(_BRPORT_ISOLATED, bytes([isolated]))
-    body = _LINK.pack(socket.AF_BRIDGE, 0, index, 0, 0) + _attribute(_IFLA_PROTINFO | 0x8000, flags)
+    body = _LINK.pack(0, 0, index, 0, 0) + attribute(_IFLA_MASTER, struct.pack("=I", master))
     _ask(sock, _SETLINK, _REQUEST | _ACK, body)
 
 
@@ -124,7 +131,7 @@ def empty_neighbours(sock: socket.socket) -> int:
             and family in (socket.AF_INET, socket.AF_INET6)
         ):
             head = _NEIGHBOUR.pack(family, index, state, flags, kind)
-            stale.append(head + _attribute(_NDA_DST, target))
+            stale.append(head + attribute(_NDA_DST, target))
     for body in stale:
         _ask(sock, _DELNEIGH, _REQUEST | _ACK, body)
     return len(stale)
@@ -137,9 +144,9 @@ def empty_connections(sock: socket.socket, ends: frozenset[Address]) -> int:
         family = message[0]
         values = dict(attributes(message[_NETFILTER_HEADER.size :]))
         if (_ends_of(values.get(_ORIGINAL, b"")) | _ends_of(values.get(_REPLY, b""))) & ends:
-            body = _NETFILTER_HEADER.pack(family, 0, 0) + _attribute(_ORIGINAL | 0x8000, values[_ORIGINAL])
+            body = _NETFILTER_HEADER.pack(family, 0, 0) + attribute(_ORIGINAL | 0x8000, values[_ORIGINAL])
             if _ZONE in values:
-                body += _attribute(_ZONE, values[_ZONE])
+                body += attribute(_ZONE, values[_ZONE])
             found.append(body)
     for body in found:
         _ask(sock, _DELETE_CONNECTION, _REQUEST | _ACK, body)
@@ -171,7 +178,8 @@ def _ends_of(connection: bytes) -> frozenset[Address]:
     return frozenset(ip_address(value) for kind, value in attributes(inner) if kind in (1, 2, 3, 4))
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
+def attribute(kind: int, value: bytes) -> bytes:
+    """One, as the kernel reads it."""
     return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
 
 

@@ -19,9 +19,12 @@ from pytest_sonemu.planning import relaying
 from pytest_sonemu.planning.batches import Batch
 from pytest_sonemu.planning.plan import DeploymentPlan, LinkPlan
 from pytest_sonemu.planning.relaying import RelayedPort, Relaying
-from pytest_sonemu.relay.model import Impairment, LinkSpec
+from pytest_sonemu.relay.model import MOST_HOPS, FlowSpec, Impairment, LinkSpec
 from pytest_sonemu.relay.redirects import PREFERENCE as SHORTCUT_PREFERENCE
 from pytest_sonemu.topology.model import Topology
+
+# A last hop for as long as a port goes over: what crosses it the kernel does not carry for the relay.
+HELD = LinkSpec("going over", Impairment(delay=1e-9), Impairment(delay=1e-9))
 
 
 class Shaping:
@@ -193,32 +196,55 @@ class Shaping:
             self._relay.start()
         before = self._done
         places = sorted(wanted.ports - before.ports, key=str)
-        self._fabric.run(relaying.places_batch(places))
+        parted = sorted(before.ports - wanted.ports, key=str)
+        switchover.make_places(self._fabric, places)
         there = set(present(name for flow in wanted.flows for name in (flow.ingress, flow.egress)))
         there -= {end for ends in self._left_out.values() for end in ends}
         flows = {f.ingress: f for f in wanted.flows if {f.ingress, f.egress} <= there}
         specs = self._specs()
         crossed = {hop[0] for flow in wanted.flows for hop in flow.hops}
         links = {name: specs[name] for name in impaired & crossed}
-        ended = {name: LinkSpec(name) for name in self._relay.links.keys() - links.keys()}
         try:
-            self._relay.tell(
-                links=[s for name, s in (links | ended).items() if self._relay.links.get(name) != s],
-                flows=[flow for ingress, flow in flows.items() if self._relay.flows.get(ingress) != flow],
-            )
+            if places or wanted.lines - before.lines:
+                self._announce(flows, links, places)
         except BaseException:
             self._remove_places(places)
             raise
         switchover.to_relay(self._fabric, self._ends(wanted.lines - before.lines), places)
-        parted = sorted(before.ports - wanted.ports, key=str)
-        switchover.to_kernel(self._fabric, self._ends(before.lines - wanted.lines), parted)
+        self._done = Relaying(before.flows, before.lines | wanted.lines, before.ports | wanted.ports)
+        known_links, known_flows = self._relay.links, self._relay.flows
         self._relay.tell(
-            remove_flows=self._relay.flows.keys() - flows.keys(),
-            remove_links=ended.keys() & self._relay.links.keys(),
+            links=[spec for name, spec in links.items() if known_links.get(name) != spec],
+            flows=[flow for ingress, flow in flows.items() if known_flows.get(ingress) != flow],
         )
+        ended = self._relay.links.keys() - links.keys()
+        if parted or before.lines - wanted.lines:
+            self._run_out(ended)
+        switchover.to_kernel(self._fabric, self._ends(before.lines - wanted.lines), parted)
+        self._relay.tell(remove_flows=self._relay.flows.keys() - flows.keys(), remove_links=ended)
         self._remove_places(parted)
         self._forget_orphans(flows)
         self._done = wanted
+
+    def _announce(
+        self, flows: Mapping[str, FlowSpec], links: Mapping[str, LinkSpec], over: Iterable[RelayedPort]
+    ) -> None:
+        """Tell the relay what is to go over to it, before it does, over new links that do nothing yet.
+
+        So the kernel can carry an E-Line for the relay, behind the filters that still stand, and no frame
+        takes two ways. A port's frames are still its bridge's: of them the relay has to take copies.
+        """
+        known = self._relay.links
+        changed = {name: flow for name, flow in flows.items() if self._relay.flows.get(name) != flow}
+        self._relay.tell(
+            links=[*(LinkSpec(name) for name in links if name not in known), HELD],
+            flows={**changed, **_held(changed, over)}.values(),
+        )
+
+    def _run_out(self, ended: Iterable[str]) -> None:
+        """What is on its way over links that end leaves at once; then the kernel may carry E-Lines again."""
+        self._relay.tell(links=[LinkSpec(name) for name in sorted(ended)])
+        self._relay.settle()
 
     def _ends(self, lines: Iterable[tuple[str, str]]) -> list[switchover.Line]:
         """The outer ends of E-Lines."""
@@ -265,6 +291,17 @@ class Shaping:
     def alive(self) -> bool:
         """Whether a relay runs."""
         return self._relay.alive()
+
+
+def _held(flows: Mapping[str, FlowSpec], ports: Iterable[RelayedPort]) -> dict[str, FlowSpec]:
+    """The flows out of these ports, such that the relay itself carries them, and not the kernel for it."""
+    from dataclasses import replace
+
+    return {
+        port.port: replace(flows[port.port], hops=(*flows[port.port].hops, (HELD.name, "a->b")))
+        for port in ports
+        if port.port in flows and len(flows[port.port].hops) < MOST_HOPS
+    }
 
 
 def _same(one: Impairment, other: Impairment) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from pytest_sonemu.planning.batches import Batch, bridge_port, fabric_pair
+from pytest_sonemu.planning.batches import bridge_port, fabric_pair
 from pytest_sonemu.planning.plan import Bridge, DeploymentPlan, LinkEnd, LinkPlan
 from pytest_sonemu.relay.model import Direction, FlowSpec, Impairment, LinkSpec, derive_seed
 from pytest_sonemu.topology.model import PopLink, Topology
@@ -39,14 +39,21 @@ class RelayedPort:
     def outside(self) -> str:
         return f"{self.port}o"
 
-    def place(self) -> list[str]:
-        """The `ip -batch` lines that make the relay's place in the bridge; the port is still in it."""
-        return [
-            fabric_pair(self.inside, self.outside, self.group),
-            *bridge_port(self.inside, self.bridge, isolated=self.isolated),
-            f"link set dev {self.inside} up",
-            f"link set dev {self.outside} up",
-        ]
+    def make(self) -> list[str]:
+        """The `ip -batch` lines that make the relay's place, which is not in the bridge yet."""
+        pair = fabric_pair(self.inside, self.outside, self.group)
+        return [pair, f"link set dev {self.inside} up", f"link set dev {self.outside} up"]
+
+    def enter(self) -> list[str]:
+        """The place comes into the bridge; the port is still in it."""
+        return bridge_port(self.inside, self.bridge, isolated=self.isolated)
+
+    def shut(self) -> list[str]:
+        """The `bridge -batch` lines after which nothing passes the place.
+
+        What `ip` sets of a port makes the kernel look at it again, and open it.
+        """
+        return [f"link set dev {self.inside} state 0"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +147,6 @@ def relaying(plans: Iterable[DeploymentPlan], topology: Topology, impaired: Cont
                 ports.add(port)
                 flows += _both_ways(name, port.port, port.outside, hops, member)
     return Relaying(tuple(flows), frozenset(lines), frozenset(ports))
-
-
-def places_batch(ports: Iterable[RelayedPort]) -> list[Batch]:
-    """The batch that makes the relay's places in bridges."""
-    lines = [line for port in ports for line in port.place()]
-    return [Batch("ip", tuple(lines), "places for relayed ports")] if lines else []
 
 
 def _line_hops(

@@ -5,9 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from pytest_sonemu.handles.endpoint import Endpoint
+from tests.support.frames import BROADCAST, Ear, Mouth, frame
+from tests.support.machine import wait
 
 
 def bulk(
@@ -102,3 +105,58 @@ class Numbered:
             except TimeoutError:
                 if self._ended.is_set():
                     return
+
+
+class Broadcast:
+    """Numbered frames to everybody from one SAP, some 2,000 a second, while a block lasts.
+
+    `heard` has the numbers that came to each of the SAPs, the sender's own among them.
+    """
+
+    def __init__(self, source: Endpoint, others: Sequence[Endpoint]) -> None:
+        self._start = frame(BROADCAST, source.mac(), b"number ")
+        self._mouth = Mouth(source, source.id)
+        self._ears = {sap.id: Ear(sap) for sap in (source, *others)}
+        self._reading = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._send)
+        self.heard: dict[str, list[int]] = {name: [] for name in self._ears}
+        self.sent = 0
+
+    def __enter__(self) -> Broadcast:  # noqa: PYI034 - typing.Self is younger than Python 3.10
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        self._mouth.close()
+        for ear in self._ears.values():
+            ear.close()
+
+    def more(self, count: int, timeout: float = 10.0) -> bool:
+        """Wait until so many more have come to all others."""
+        until = self.sent + count
+        return wait(lambda: self._reached(until), timeout)
+
+    def end(self) -> None:
+        """Send no more, and hear what is on its way."""
+        self._ended.set()
+        self._thread.join()
+        wait(lambda: self._reached(self.sent - 1), 1)
+
+    def _send(self) -> None:
+        while not self._ended.wait(0.0004):
+            self._mouth.send(self._start + b"%06d" % self.sent)
+            self.sent += 1
+            self._listen()
+
+    def _listen(self) -> None:
+        # Not only when the test waits for some: an ear holds 256 frames.
+        with self._reading:
+            for name, ear in self._ears.items():
+                self.heard[name] += [int(data[-6:]) for _, data in ear.heard() if b"number " in data]
+
+    def _reached(self, number: int) -> bool:
+        self._listen()
+        _, *others = self.heard.values()
+        return all(number <= max(numbers, default=-1) for numbers in others)
