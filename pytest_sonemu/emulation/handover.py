@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pytest_sonemu.emulation import netlink
 from pytest_sonemu.emulation.netlink import attribute
 from pytest_sonemu.errors import EmulationError
-from pytest_sonemu.planning.batches import PORT_GROUPS
+from pytest_sonemu.planning.batches import PORT_GROUPS, REDIRECT_PREFERENCE
+from pytest_sonemu.relay.redirects import NEW_FILTER, Message, Redirects, pass_on
 
 _HEADER, _LINK = struct.Struct("=IHHII"), struct.Struct("=BxHiII")
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
@@ -42,7 +43,8 @@ class Handover:
     """The place of `old` in their bridge goes to `new`, with the addresses learned there.
 
     With `bridge`, `new` comes into that one now, perhaps `isolated`; then nothing leaves by `old` any more,
-    but what is on its way to it still comes in.
+    but what is on its way to it still comes in. What comes in at `new` is the bridge's from then on, also
+    where a filter sent it elsewhere (see `forget`).
     """
 
     old: str
@@ -63,10 +65,12 @@ def hand_over(handovers: Iterable[Handover]) -> None:
         indices = {name: end.index for name, end in ends.items()}
         for each in handovers:
             new, old = indices.get(each.new), indices.get(each.old)
-            messages: list[tuple[int, int, bytes]] = []
+            messages: list[Message] = []
             if new is not None:
                 if each.bridge in indices:
                     messages += _enter(new, indices[each.bridge], isolated=each.isolated)
+                    # Else the relay's filter would bring them in by `old`, and the bridge them out by `new`.
+                    messages.insert(1, pass_on(new, REDIRECT_PREFERENCE))
                 else:
                     messages.append(_port(new, attribute(_STATE, bytes([_FORWARDING]))))
             if old is not None:
@@ -79,24 +83,33 @@ def hand_over(handovers: Iterable[Handover]) -> None:
                 _send(sock, messages)
 
 
-def _port(index: int, values: bytes) -> tuple[int, int, bytes]:
+def forget(names: Iterable[str]) -> None:
+    """No filter of the relay's is left at these: nothing has to be kept from it any more."""
+    with closing(netlink.open_socket(netlink.ROUTE)) as sock, closing(Redirects(REDIRECT_PREFERENCE)) as ours:
+        ends = netlink.read_ends(sock)
+        for name in names:
+            if name in ends:
+                ours.remove(ends[name].index)
+
+
+def _port(index: int, values: bytes) -> Message:
     body = _LINK.pack(_AF_BRIDGE, 0, index, 0, 0) + attribute(_PORT_VALUES | _NESTED, values)
     return _SET_LINK, 0, body
 
 
-def _enter(index: int, bridge: int, *, isolated: bool) -> list[tuple[int, int, bytes]]:
+def _enter(index: int, bridge: int, *, isolated: bool) -> list[Message]:
     """As `batches.bridge_port`: the kernel opens a port as it comes in, so it is not to wait for its rest."""
     master = _LINK.pack(0, 0, index, 0, 0) + attribute(_MASTER, struct.pack("=I", bridge))
     values = attribute(_GROUPS, struct.pack("=H", PORT_GROUPS))
     return [(_SET_LINK, 0, master), _port(index, values + attribute(_ISOLATED, bytes([isolated])))]
 
 
-def _learn(index: int, mac: bytes) -> tuple[int, int, bytes]:
+def _learn(index: int, mac: bytes) -> Message:
     body = _NEIGHBOUR.pack(_AF_BRIDGE, index, _REACHABLE, _OF_MASTER, 0) + attribute(_MAC, mac)
     return _NEW_NEIGHBOUR, _CREATE | _REPLACE, body
 
 
-def _send(sock: socket.socket, messages: list[tuple[int, int, bytes]]) -> None:
+def _send(sock: socket.socket, messages: list[Message]) -> None:
     """All at once; the kernel goes on after one that it refuses. Only the last is acknowledged."""
     data = b""
     for number, (kind, flags, body) in enumerate(messages, 1):
@@ -111,7 +124,8 @@ def _send(sock: socket.socket, messages: list[tuple[int, int, bytes]]) -> None:
             length, kind, _flags, number, _port_id = _HEADER.unpack_from(answer, at)
             if kind == _ERROR:
                 code = -struct.unpack_from("=i", answer, at + _HEADER.size)[0]
-                if code and code not in _PASSED_OVER:
+                # A port without filters takes none, and needs none.
+                if code and code not in _PASSED_OVER and messages[number - 1][0] != NEW_FILTER:
                     refused = refused or code
                 if number == len(messages):
                     if refused:

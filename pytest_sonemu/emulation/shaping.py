@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_sonemu.emulation import switchover
+from pytest_sonemu.emulation import handover, switchover
 from pytest_sonemu.emulation.bed_relay import BedRelay
 from pytest_sonemu.emulation.fabric import Fabric, present
 from pytest_sonemu.errors import EmulationError, NotFoundError
@@ -222,6 +222,7 @@ class Shaping:
             self._run_out(ended)
         switchover.to_kernel(self._fabric, self._ends(before.lines - wanted.lines), parted)
         self._relay.tell(remove_flows=self._relay.flows.keys() - flows.keys(), remove_links=ended)
+        handover.forget(port.port for port in parted)
         self._remove_places(parted)
         self._forget_orphans(flows)
         self._done = wanted

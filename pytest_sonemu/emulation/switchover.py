@@ -55,9 +55,8 @@ def to_relay(fabric: Fabric, lines: Iterable[Line], ports: Iterable[RelayedPort]
         return
     there = indices([*ends, *(port.port for port in loose)])
     with closing(Redirects(REDIRECT_PREFERENCE)) as redirects:
-        for end in ends:
-            if end in there:
-                redirects.remove(there[end])
+        for index in there.values():
+            redirects.remove(index)
     hand_over(Handover(port.port, port.inside) for port in loose)
     with closing(netlink.open_socket(netlink.ROUTE)) as sock:
         for port in loose:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 _HEADER = struct.Struct("=IHHII")
 _TC = struct.Struct("=BxxxiIII")
 _REQUEST, _ACK, _DUMP, _EXCLUSIVE, _CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
-_NEW_QDISC, _NEW_FILTER, _DELETE_FILTER, _GET_FILTER = 36, 44, 45, 46
+_NEW_QDISC, NEW_FILTER, _DELETE_FILTER, _GET_FILTER = 36, 44, 45, 46
 _ERROR, _DONE = 2, 3
 _CLSACT, _INGRESS = 0xFFFFFFF1, 0xFFFFFFF2
 _CLSACT_HANDLE = 0xFFFF0000
@@ -30,6 +30,17 @@ _EVERYTHING = struct.pack("=BBBxHHHhhxxI", 1, 0, 1, 0, 0, 0, 0, 0, 0) + struct.p
 _NESTED = 0x8000
 _TYPE = 0x3FFF
 _EEXIST = 17
+
+
+Message = tuple[int, int, bytes]
+"""Kind, flags and body of a netlink request."""
+
+
+def pass_on(ingress: int, preference: int) -> Message:
+    """What comes in there goes on as if no filter of a lesser preference were there."""
+    options = _attribute(_OPTIONS | _NESTED, _attribute(_SELECTOR, _EVERYTHING))
+    body = _place(ingress, preference) + _attribute(_KIND, b"u32\0") + options
+    return NEW_FILTER, _CREATE | _EXCLUSIVE, body
 
 
 class Redirects:
@@ -61,7 +72,7 @@ class Redirects:
         options = _attribute(_SELECTOR, _EVERYTHING)
         options += _attribute(_ACTIONS | _NESTED, _attribute(1 | _NESTED, action))
         body = _attribute(_KIND, b"u32\0") + _attribute(_OPTIONS | _NESTED, options)
-        self._tell(_NEW_FILTER, _CREATE | _EXCLUSIVE, self._place(ingress) + body)
+        self._tell(NEW_FILTER, _CREATE | _EXCLUSIVE, self._place(ingress) + body)
 
     def remove(self, ingress: int) -> bool:
         """No longer; False if there was nothing to be taken away, perhaps with its interface."""
@@ -93,7 +104,7 @@ class Redirects:
         return 0, 0
 
     def _place(self, ingress: int) -> bytes:
-        return _TC.pack(0, ingress, 0, _INGRESS, self._preference << 16 | _ALL_PROTOCOLS)
+        return _place(ingress, self._preference)
 
     def _tell(self, kind: int, flags: int, body: bytes) -> None:
         for _ in self._ask(kind, flags | _ACK, body):
@@ -116,6 +127,10 @@ class Redirects:
                         raise OSError(-status, "the kernel refused a redirect")
                     return
                 yield message
+
+
+def _place(ingress: int, preference: int) -> bytes:
+    return _TC.pack(0, ingress, 0, _INGRESS, preference << 16 | _ALL_PROTOCOLS)
 
 
 def _attribute(kind: int, value: bytes) -> bytes:

@@ -45,7 +45,10 @@ def bulk(
 
 
 class Numbered:
-    """Numbered datagrams from one endpoint to another while a block lasts; then what became of them."""
+    """Numbered datagrams from one endpoint to another while a block lasts; then what became of them.
+
+    Each 50th is answered: bridges learn where the other one is, and must not send what follows elsewhere.
+    """
 
     def __init__(self, source: Endpoint, target: Endpoint, a_second: int) -> None:
         self._rate = a_second
@@ -101,7 +104,10 @@ class Numbered:
         """Until nothing has come for half a second after the last was sent."""
         while True:
             try:
-                self.came.append(int.from_bytes(self._receiver.recv(64), "big"))
+                number, sender = self._receiver.recvfrom(64)
+                self.came.append(int.from_bytes(number, "big"))
+                if len(self.came) % 50 == 0:
+                    self._receiver.sendto(number, sender)
             except TimeoutError:
                 if self._ended.is_set():
                     return
