@@ -21,6 +21,7 @@ from pytest_sonemu.handles.own_files import OwnFiles
 from pytest_sonemu.planning.option_models import ServiceOptions
 from pytest_sonemu.planning.plan import DeploymentPlan
 from pytest_sonemu.planning.relaying import asked_links, topology_links
+from pytest_sonemu.relay.model import LinkSpec
 
 if TYPE_CHECKING:
     from docker import DockerClient as DockerObjects
@@ -163,11 +164,16 @@ class BedCore:
             if container.phase != "running"
         )
 
+    def asked_links(self) -> dict[str, LinkSpec]:
+        """What the topology and the options impair, by the names that the keeper knows."""
+        found = topology_links(self.client.topology, self.client.seed)
+        for instance in self.known_instances():
+            found |= asked_links(instance.plan, self.client.seed)
+        return found
+
     def reseed(self, undo: UndoStack) -> None:
         """For the test of a view: draw anew what topology and options leave to chance."""
-        pop_links = topology_links(self.client.topology, self.client.seed)
-        plans = [instance.plan for instance in self.known_instances()]
-        asked = pop_links | {k: v for plan in plans for k, v in asked_links(plan, self.client.seed).items()}
+        asked = self.asked_links()
         drawn = [name for name, spec in asked.items() if spec.forward.drawn or spec.backward.drawn]
         if drawn and not self.client.gone:
             from pytest_sonemu.handles.impairing import reseed

@@ -10,7 +10,7 @@ from typing import Any
 
 from pytest_sonemu.errors import SettingsError
 from pytest_sonemu.handles.layers import Layer, Layers, Way
-from pytest_sonemu.handles.schedule import Schedule, Steps, merged, parse_steps
+from pytest_sonemu.handles.schedule import Schedule, Steps, merged, parse_steps, told
 from pytest_sonemu.handles.undo import UndoStack
 from pytest_sonemu.handles.unused import WarnsUnused
 from pytest_sonemu.topology.impairments import (
@@ -66,7 +66,7 @@ class Impairable:
         except BaseException:
             schedule.stop()
             raise
-        self._undo.did(f"schedule of {len(parsed)} steps begins", self._name)
+        self._undo.did(f"schedule of {len(parsed)} steps begins: {told(parsed)}", self._name)
         return schedule
 
     @property

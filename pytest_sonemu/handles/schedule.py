@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Steps = Iterable[tuple[float | str, Mapping[str, Any]]] | str | Path
-_MOST_STEPS = 100_000
+_MOST_STEPS, _SHOWN = 100_000, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,24 @@ def parse_steps(steps: Steps) -> list[Step]:
     if isinstance(steps, (str, Path)):
         return read_trace(Path(steps))
     parsed = []
-    for number, (at, changes) in enumerate(steps, start=1):
-        parsed.append(_step(at, changes, f"step {number}"))
+    given: Iterable[Any] = steps
+    for number, step in enumerate(given, start=1):
+        if not isinstance(step, (tuple, list)) or len(step) != 2 or not isinstance(step[1], Mapping):
+            raise SettingsError(
+                f"step {number}: {step!r} is no pair of a time and what changes then,"
+                " such as (0, {'delay': '10ms'})"
+            )
+        parsed.append(_step(step[0], step[1], f"step {number}"))
     return _in_order(parsed, "schedule")
+
+
+def told(steps: Sequence[Step]) -> str:
+    """The first of the steps in words: `"0 s: delay 0.01; 2 s: rate 1000000; and 4 more"`."""
+    shown = [
+        f"{step.at:g} s: {', '.join(f'{name} {value}' for name, value in step.changes.items())}"
+        for step in steps[:_SHOWN]
+    ]
+    return "; ".join([*shown, *([f"and {len(steps) - _SHOWN} more"] if len(steps) > _SHOWN else [])])
 
 
 def merged(steps: Iterable[Step]) -> list[dict[str, Any]]:
@@ -96,7 +111,7 @@ def merged(steps: Iterable[Step]) -> list[dict[str, Any]]:
 def read_trace(path: Path) -> list[Step]:
     """A recorded trace. Raises SettingsError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"the trace {path} cannot be read: {error}") from None
     rows = csv.reader(text.splitlines())

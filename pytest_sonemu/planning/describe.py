@@ -71,11 +71,11 @@ def _link(link: LinkPlan) -> str:
     way = f" over {', '.join(link.pop_links)}" if link.pop_links else " within one PoP"
     subnets = f", {', '.join(map(str, link.subnets))}" if link.subnets else ""
     management = ", management" if link.management else ""
-    impaired = f", impaired: {_impaired(*link.impaired)}" if link.impaired is not None else ""
+    impaired = f", impaired: {impairments(*link.impaired)}" if link.impaired is not None else ""
     return f"{link.id} ({link.kind}): {ends};{way}, {link.realisation}{impaired}{subnets}{management}"
 
 
-def _impaired(there: Impairment, back: Impairment) -> str:
+def impairments(there: Impairment, back: Impairment) -> str:
     """What a link does to frames, for both directions at once where they are alike."""
     shown = [", ".join(_told(way)) or "nothing" for way in (there, back)]
     return shown[0] if shown[0] == shown[1] else f"{shown[0]}; back {shown[1]}"
@@ -84,5 +84,5 @@ def _impaired(there: Impairment, back: Impairment) -> str:
 def _told(way: Impairment) -> Iterator[str]:
     for entry in fields(way):
         value = getattr(way, entry.name)
-        if value != entry.default:
+        if value != entry.default and entry.name != "seed":
             yield f"{entry.name} {value:g}" if isinstance(value, float) else f"{entry.name} {value}"

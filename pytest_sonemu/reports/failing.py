@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_sonemu.handles.core import BedCore, InstanceCore
+from pytest_sonemu.planning.describe import impairments
 from pytest_sonemu.reports import artifacts
 from pytest_sonemu.reports.gathering import gather
 from pytest_sonemu.reports.properties import properties
@@ -156,10 +157,17 @@ def _shared(item: pytest.Item, test: _Test, sharing: Sharing, where: Path | None
         lines += instance.guesses.values()
         if instance.dirty:
             lines.append(f"{instance.plan.instance} is dirty: {instance.dirty}")
+    lines += [line for _held, core in test.beds for line in _impaired(core)]
     if where is not None:
         lines.append(f"artifacts: {_shown(item, where)}")
     lines.append(f"run it again: {_again(item)}")
     return lines
+
+
+def _impaired(core: BedCore) -> Iterable[str]:
+    """What topology and options impair: nothing that a test did tells of it."""
+    for name, spec in core.asked_links().items():
+        yield f"{name} is impaired from the start: {impairments(spec.forward, spec.backward)}"
 
 
 def _again(item: pytest.Item) -> str:

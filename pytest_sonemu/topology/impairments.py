@@ -27,7 +27,8 @@ def _rate(value: float | str) -> int:
 
 
 def _whole(value: float | str) -> int:
-    if isinstance(value, float) and not value.is_integer():
+    number = float(value) if isinstance(value, str) and value.replace(".", "", 1).isdecimal() else value
+    if isinstance(number, float) and not number.is_integer():
         raise ValueError(f"{value!r} is not a whole number")
     return units.size_bytes(value)
 

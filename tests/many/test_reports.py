@@ -230,11 +230,13 @@ def test_the_command_that_is_told_runs_the_test_as_it_was(tmp_path: Path) -> Non
             check=False,
         ).stdout
 
-    first = pytest_in_folder("--sonemu-set", "web.env.MODE=two words", "--sonemu-artifacts=never", "-q")
+    settings = ["--sonemu-set", "web.env.MODE=two words", "--sonemu-set", "links.link-1.delay=1ms"]
+    first = pytest_in_folder(*settings, "--sonemu-artifacts=never", "-q")
     (line,) = re.findall(r"^run it again: pytest (.*)$", first, re.MULTILINE)
     again = pytest_in_folder(*shlex.split(line.replace("--sonemu-keep=on-failure", "--sonemu-keep=never")))
     for output in (first, again):
         assert "the mode is 'two words'" in output, output
+        assert re.search(r"^\S+/link-1 is impaired from the start: delay 0.001$", output, re.MULTILINE)
         assert "1 failed" in output
 
 

@@ -183,6 +183,11 @@ def test_a_recorded_trace_is_read(tmp_path: Path) -> None:
     trace.write_text("at,rate\n0,10Mbit\n1,much\n")
     with pytest.raises(SettingsError, match=r"lte.csv:3: rate: 'much' is not a rate"):
         parse_steps(trace)
+    trace.write_bytes(b"\xef\xbb\xbfat,delay\r\n0,10ms\r\n")  # as spreadsheets write it
+    assert parse_steps(trace)[0].changes == {"delay": 0.01}
+    for steps in ([1], {"0": {"delay": 1}}, [(0, "10ms")]):
+        with pytest.raises(SettingsError, match=r"step 1: .* is no pair of a time and what changes then"):
+            parse_steps(steps)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="step 2: delayy: no such impairment"):
         parse_steps([(0, {"delay": 1}), (1, {"delayy": 1})])
 

@@ -98,6 +98,7 @@ def test_a_seed_that_was_not_given_is_of_link_and_test() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"queue_packets": "1.5"}, "queue_packets: '1.5' is not a whole number"),
         ({"rate": 0}, "rate: 0: nothing would pass"),
         ({"rate": "1Mbit", "queue_packets": 0}, "queue_packets 0 is not"),
         ({"queue_packets": 1.5}, "queue_packets: 1.5 is not a whole number"),
