@@ -154,7 +154,6 @@ def state(board: CoreBoard | Engine) -> object:
     deadline=None,
     suppress_health_check=[*slow, HealthCheck.function_scoped_fixture],
 )
-@settings(deadline=None)
 @given(st.lists(messages, max_size=5))
 def test_a_refused_request_changes_nothing(board: CoreBoard | Engine, requests: list[bytes]) -> None:
     control = Control(board, realtime=False)

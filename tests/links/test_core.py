@@ -142,7 +142,6 @@ changes = st.none() | st.tuples(st.integers(0, 40), st.sampled_from([0, MS, 30 *
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@settings(deadline=None)
 @given(st.lists(impairments, max_size=3), steps, changes)
 def test_the_core_does_what_python_does(
     hops: list[Impairment],

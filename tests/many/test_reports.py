@@ -199,7 +199,9 @@ def test_no_secret_is_anywhere(run: Run) -> None:
     texts = {path: path.read_text(errors="replace") for path in run.folder.rglob("*") if path.is_file()}
     texts[Path("output")] = run.output
     for path, text in texts.items():
-        if path.name != "test_suite.py":
+        if (
+            path.name != "test_suite.py" and path.parent.name != "__pycache__"
+        ):  # the suite, as it was compiled
             for part in ("quite", "cret'", "cret\\'", "word\\n"):
                 assert part not in text, (path, part)
     assert "***" in run.output
