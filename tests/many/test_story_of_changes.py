@@ -64,8 +64,8 @@ def test_impairments(views: tuple[TestBed, Service, Story]) -> None:
     assert re.search(r"  did +lan: impaired: delay 2ms\n.*  did +lan: impaired as before\n", told), told
     assert re.search(r"! did +lan: impaired: delay 2ms, loss 200%: loss: '200%' is more", told), told
     assert re.search(r"  did +a:a: impaired in: loss 1%\n.*  did +a:a: impaired as before\n", told), told
-    ends = r"  did +lan: schedule of 1 steps begins\n.*  did +lan: schedule ends, impaired as before\n"
-    assert re.search(ends, told), told
+    begins = r"  did +lan: schedule of 1 steps begins: 0 s: delay 0.001\n"
+    assert re.search(begins + r".*  did +lan: schedule ends, impaired as before\n", told), told
     assert len(re.findall(r"  did +link lan brought up", told)) == 2, told
 
 
