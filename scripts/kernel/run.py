@@ -42,8 +42,8 @@ PYTEST = (
     "-p",
     "no:hypothesispytest",
 )
-# The folders in which a test may be marked; the last has only such tests.
-FOLDERS = ("tests/links", "tests/many", "tests/kernel")
+# The folders in which tests are marked; the last has only such tests. Neither needs Docker to be collected.
+FOLDERS = ("tests/links", "tests/kernel")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
