@@ -14,26 +14,34 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from pytest_sonemu.emulation import netlink
-from pytest_sonemu.emulation.netlink import attribute
+from pytest_sonemu.emulation.netlink import (
+    ACK,
+    ERROR,
+    HEADER,
+    IFLA_MASTER,
+    LINK,
+    NEIGHBOUR,
+    REQUEST,
+    SETLINK,
+    attribute,
+)
 from pytest_sonemu.errors import EmulationError
 from pytest_sonemu.planning.batches import PORT_GROUPS, REDIRECT_PREFERENCE
-from pytest_sonemu.relay.redirects import NEW_FILTER, Message, Redirects, pass_on
+from pytest_sonemu.relay.redirects import NEW_FILTER, Message, pass_on
 
-_HEADER, _LINK = struct.Struct("=IHHII"), struct.Struct("=BxHiII")
-_NEIGHBOUR = struct.Struct("=BxxxiHBB")
-_SET_LINK, _NEW_NEIGHBOUR = 19, 28
-_REQUEST, _ACK, _REPLACE, _CREATE = 0x1, 0x4, 0x100, 0x400
-_ERROR = 2
-_AF_BRIDGE, _OF_MASTER, _REACHABLE = 7, 0x04, 0x02
+_NEW_NEIGHBOUR, _REPLACE, _CREATE = 28, 0x100, 0x400
+_OF_MASTER, _REACHABLE = 0x04, 0x02
 _PORT_VALUES, _NESTED = 12, 0x8000
-_MASTER = 10
 _STATE, _FLUSH, _GROUPS, _ISOLATED = 1, 24, 31, 33
 _DISABLED, _FORWARDING = 0, 3
 _MAC = 2
 # Neither learning nor flooding, of unicast, multicast or broadcast.
 _ONLY_IN = b"".join(attribute(flag, b"\0") for flag in (8, 9, 27, 30))
-# Whoever has gone, or is down, or cannot learn now has nothing that could be handed over.
-_PASSED_OVER = {errno.ENOENT, errno.ENODEV, errno.ESRCH, errno.ENETDOWN, errno.EPERM, errno.EEXIST}
+# Whoever has gone, or is down, has nothing that could be handed over.
+_PASSED_OVER = {errno.ENOENT, errno.ENODEV, errno.ESRCH, errno.ENETDOWN}
+# What the kernel may refuse: a port without filters takes none and needs none, and what goes to an address
+# that it does not learn now goes to all ports.
+_OPTIONAL = {NEW_FILTER, _NEW_NEIGHBOUR}
 # More than that of one port are learned anew, or the message would be too long for the kernel.
 _MOST_ADDRESSES = 1_000
 
@@ -44,7 +52,7 @@ class Handover:
 
     With `bridge`, `new` comes into that one now, perhaps `isolated`; then nothing leaves by `old` any more,
     but what is on its way to it still comes in. What comes in at `new` is the bridge's from then on, also
-    where a filter sent it elsewhere (see `forget`).
+    where a filter of the relay's sent it elsewhere (until `switchover.forget`).
     """
 
     old: str
@@ -59,11 +67,14 @@ def hand_over(handovers: Iterable[Handover]) -> None:
 
     Ports that are not there are passed over. Raises EmulationError.
     """
+    asked = list(handovers)
+    if not asked:
+        return
     with closing(netlink.open_socket(netlink.ROUTE)) as sock:
         ends = netlink.read_ends(sock)
         learned = netlink.read_learned(sock)
         indices = {name: end.index for name, end in ends.items()}
-        for each in handovers:
+        for each in asked:
             new, old = indices.get(each.new), indices.get(each.old)
             messages: list[Message] = []
             if new is not None:
@@ -83,29 +94,20 @@ def hand_over(handovers: Iterable[Handover]) -> None:
                 _send(sock, messages)
 
 
-def forget(names: Iterable[str]) -> None:
-    """No filter of the relay's is left at these: nothing has to be kept from it any more."""
-    with closing(netlink.open_socket(netlink.ROUTE)) as sock, closing(Redirects(REDIRECT_PREFERENCE)) as ours:
-        ends = netlink.read_ends(sock)
-        for name in names:
-            if name in ends:
-                ours.remove(ends[name].index)
-
-
 def _port(index: int, values: bytes) -> Message:
-    body = _LINK.pack(_AF_BRIDGE, 0, index, 0, 0) + attribute(_PORT_VALUES | _NESTED, values)
-    return _SET_LINK, 0, body
+    body = LINK.pack(socket.AF_BRIDGE, 0, index, 0, 0) + attribute(_PORT_VALUES | _NESTED, values)
+    return SETLINK, 0, body
 
 
 def _enter(index: int, bridge: int, *, isolated: bool) -> list[Message]:
     """As `batches.bridge_port`: the kernel opens a port as it comes in, so it is not to wait for its rest."""
-    master = _LINK.pack(0, 0, index, 0, 0) + attribute(_MASTER, struct.pack("=I", bridge))
+    master = LINK.pack(0, 0, index, 0, 0) + attribute(IFLA_MASTER, struct.pack("=I", bridge))
     values = attribute(_GROUPS, struct.pack("=H", PORT_GROUPS))
-    return [(_SET_LINK, 0, master), _port(index, values + attribute(_ISOLATED, bytes([isolated])))]
+    return [(SETLINK, 0, master), _port(index, values + attribute(_ISOLATED, bytes([isolated])))]
 
 
 def _learn(index: int, mac: bytes) -> Message:
-    body = _NEIGHBOUR.pack(_AF_BRIDGE, index, _REACHABLE, _OF_MASTER, 0) + attribute(_MAC, mac)
+    body = NEIGHBOUR.pack(socket.AF_BRIDGE, index, _REACHABLE, _OF_MASTER, 0) + attribute(_MAC, mac)
     return _NEW_NEIGHBOUR, _CREATE | _REPLACE, body
 
 
@@ -113,19 +115,18 @@ def _send(sock: socket.socket, messages: list[Message]) -> None:
     """All at once; the kernel goes on after one that it refuses. Only the last is acknowledged."""
     data = b""
     for number, (kind, flags, body) in enumerate(messages, 1):
-        flags |= _REQUEST | (_ACK if number == len(messages) else 0)
-        size = _HEADER.size + len(body)
-        data += _HEADER.pack(size, kind, flags, number, 0) + body + bytes(-size % 4)
+        flags |= REQUEST | (ACK if number == len(messages) else 0)
+        size = HEADER.size + len(body)
+        data += HEADER.pack(size, kind, flags, number, 0) + body + bytes(-size % 4)
     sock.send(data)
     refused = 0
     while True:
         answer, at = sock.recv(1 << 18), 0
-        while at + _HEADER.size <= len(answer):
-            length, kind, _flags, number, _port_id = _HEADER.unpack_from(answer, at)
-            if kind == _ERROR:
-                code = -struct.unpack_from("=i", answer, at + _HEADER.size)[0]
-                # A port without filters takes none, and needs none.
-                if code and code not in _PASSED_OVER and messages[number - 1][0] != NEW_FILTER:
+        while at + HEADER.size <= len(answer):
+            length, kind, _flags, number, _port_id = HEADER.unpack_from(answer, at)
+            if kind == ERROR:
+                code = -struct.unpack_from("=i", answer, at + HEADER.size)[0]
+                if code and code not in _PASSED_OVER and messages[number - 1][0] not in _OPTIONAL:
                     refused = refused or code
                 if number == len(messages):
                     if refused:

@@ -17,14 +17,14 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pytest_sonemu.errors import EmulationError
 
 ROUTE, NETFILTER = 0, 12
-_HEADER = struct.Struct("=IHHII")
-_ERROR, _DONE = 2, 3
-_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
-_GETLINK, _SETLINK, _DELNEIGH, _GETNEIGH, _GETSTATS = 18, 19, 29, 30, 94
+HEADER = struct.Struct("=IHHII")
+ERROR, _DONE = 2, 3
+REQUEST, ACK, _DUMP = 0x1, 0x4, 0x300
+_GETLINK, SETLINK, _DELNEIGH, _GETNEIGH, _GETSTATS = 18, 19, 29, 30, 94
 _STATS, _STATS_LINK_64 = struct.Struct("=BxxxII"), 1
-_LINK, _NEIGHBOUR = struct.Struct("=BxHiII"), struct.Struct("=BxxxiHBB")
+LINK, NEIGHBOUR = struct.Struct("=BxHiII"), struct.Struct("=BxxxiHBB")
 _IFF_UP, _OPERATES = 0x1, b"\x06"
-_IFLA_IFNAME, _IFLA_MASTER, _IFLA_OPERSTATE, _IFLA_EXT_MASK = 3, 10, 16, 29
+_IFLA_IFNAME, IFLA_MASTER, _IFLA_OPERSTATE, _IFLA_EXT_MASK = 3, 10, 16, 29
 _SKIP_STATS = struct.pack("=I", 1 << 3)
 _GETTFILTER, _FILTER, _INGRESS = 46, struct.Struct("=BxxxiIII"), 0xFFFFFFF2
 _TCA_OPTIONS, _U32_ACTION, _ACTION_OPTIONS, _MIRRED_PARMS = 2, 7, 2, 2
@@ -66,12 +66,12 @@ def open_socket(family: int) -> socket.socket:
 def read_ends(sock: socket.socket) -> dict[str, End]:
     """All interfaces by name."""
     rows = []
-    body = _LINK.pack(0, 0, 0, 0, 0) + attribute(_IFLA_EXT_MASK, _SKIP_STATS)
-    for message in _ask(sock, _GETLINK, _REQUEST | _DUMP, body):
-        _, _, index, flags, _ = _LINK.unpack_from(message)
-        values = dict(attributes(message[_LINK.size :]))
+    body = LINK.pack(0, 0, 0, 0, 0) + attribute(_IFLA_EXT_MASK, _SKIP_STATS)
+    for message in _ask(sock, _GETLINK, REQUEST | _DUMP, body):
+        _, _, index, flags, _ = LINK.unpack_from(message)
+        values = dict(attributes(message[LINK.size :]))
         name = values[_IFLA_IFNAME].rstrip(b"\0").decode()
-        master = int.from_bytes(values.get(_IFLA_MASTER, b""), sys.byteorder)
+        master = int.from_bytes(values.get(IFLA_MASTER, b""), sys.byteorder)
         carries = values.get(_IFLA_OPERSTATE) == _OPERATES
         rows.append((End(name, bool(flags & _IFF_UP), None, index, carries), master))
     names = {end.index: end.name for end, _master in rows}
@@ -81,9 +81,9 @@ def read_ends(sock: socket.socket) -> dict[str, End]:
 def read_learned(sock: socket.socket) -> dict[int, list[bytes]]:
     """The MAC addresses that bridges have learned, by the index of the port behind which they are."""
     found: dict[int, list[bytes]] = {}
-    for message in _ask(sock, _GETNEIGH, _REQUEST | _DUMP, _NEIGHBOUR.pack(socket.AF_BRIDGE, 0, 0, 0, 0)):
-        _family, index, state, flags, _kind = _NEIGHBOUR.unpack_from(message)
-        mac = dict(attributes(message[_NEIGHBOUR.size :])).get(_NDA_LLADDR)
+    for message in _ask(sock, _GETNEIGH, REQUEST | _DUMP, NEIGHBOUR.pack(socket.AF_BRIDGE, 0, 0, 0, 0)):
+        _family, index, state, flags, _kind = NEIGHBOUR.unpack_from(message)
+        mac = dict(attributes(message[NEIGHBOUR.size :])).get(_NDA_LLADDR)
         if mac is not None and not state & (_PERMANENT | _NOARP) and not flags & _OF_INTERFACE:
             found.setdefault(index, []).append(mac)
     return found
@@ -91,13 +91,13 @@ def read_learned(sock: socket.socket) -> dict[int, list[bytes]]:
 
 def set_master(sock: socket.socket, index: int, master: int) -> None:
     """Make an interface a port of a bridge, both by index; 0: of none. One that has gone is fine."""
-    body = _LINK.pack(0, 0, index, 0, 0) + attribute(_IFLA_MASTER, struct.pack("=I", master))
-    _ask(sock, _SETLINK, _REQUEST | _ACK, body)
+    body = LINK.pack(0, 0, index, 0, 0) + attribute(IFLA_MASTER, struct.pack("=I", master))
+    _ask(sock, SETLINK, REQUEST | ACK, body)
 
 
 def read_redirect(sock: socket.socket, index: int) -> int | None:
     """The interface that what comes in at another goes on to, by index; None: to none by a filter of ours."""
-    for message in _ask(sock, _GETTFILTER, _REQUEST | _DUMP, _FILTER.pack(0, index, 0, _INGRESS, 0)):
+    for message in _ask(sock, _GETTFILTER, REQUEST | _DUMP, _FILTER.pack(0, index, 0, _INGRESS, 0)):
         options = dict(attributes(message[_FILTER.size :])).get(_TCA_OPTIONS, b"")
         for _order, action in attributes(dict(attributes(options)).get(_U32_ACTION, b"")):
             parts = dict(attributes(dict(attributes(action)).get(_ACTION_OPTIONS, b"")))
@@ -111,7 +111,7 @@ def read_redirect(sock: socket.socket, index: int) -> int | None:
 def read_received(sock: socket.socket) -> dict[int, int]:
     """How many frames each interface has received, by its index: 0.1 KB of answer for each of them."""
     counts = {}
-    for message in _ask(sock, _GETSTATS, _REQUEST | _DUMP, _STATS.pack(0, 0, 1 << (_STATS_LINK_64 - 1))):
+    for message in _ask(sock, _GETSTATS, REQUEST | _DUMP, _STATS.pack(0, 0, 1 << (_STATS_LINK_64 - 1))):
         _, index, _ = _STATS.unpack_from(message)
         values = dict(attributes(message[_STATS.size :]))
         if _STATS_LINK_64 in values:
@@ -122,25 +122,25 @@ def read_received(sock: socket.socket) -> dict[int, int]:
 def empty_neighbours(sock: socket.socket) -> int:
     """Take away all neighbour entries but the permanent ones; returns how many there were."""
     stale = []
-    for message in _ask(sock, _GETNEIGH, _REQUEST | _DUMP, _NEIGHBOUR.pack(0, 0, 0, 0, 0)):
-        family, index, state, flags, kind = _NEIGHBOUR.unpack_from(message)
-        target = dict(attributes(message[_NEIGHBOUR.size :])).get(_NDA_DST)
+    for message in _ask(sock, _GETNEIGH, REQUEST | _DUMP, NEIGHBOUR.pack(0, 0, 0, 0, 0)):
+        family, index, state, flags, kind = NEIGHBOUR.unpack_from(message)
+        target = dict(attributes(message[NEIGHBOUR.size :])).get(_NDA_DST)
         if (
             target is not None
             and not state & (_PERMANENT | _NOARP)
             and family in (socket.AF_INET, socket.AF_INET6)
         ):
-            head = _NEIGHBOUR.pack(family, index, state, flags, kind)
+            head = NEIGHBOUR.pack(family, index, state, flags, kind)
             stale.append(head + attribute(_NDA_DST, target))
     for body in stale:
-        _ask(sock, _DELNEIGH, _REQUEST | _ACK, body)
+        _ask(sock, _DELNEIGH, REQUEST | ACK, body)
     return len(stale)
 
 
 def empty_connections(sock: socket.socket, ends: frozenset[Address]) -> int:
     """Forget tracked connections with one of `ends` in them; returns how many there were."""
     found = []
-    for message in _ask(sock, _GET_CONNECTIONS, _REQUEST | _DUMP, _NETFILTER_HEADER.pack(0, 0, 0)):
+    for message in _ask(sock, _GET_CONNECTIONS, REQUEST | _DUMP, _NETFILTER_HEADER.pack(0, 0, 0)):
         family = message[0]
         values = dict(attributes(message[_NETFILTER_HEADER.size :]))
         if (_ends_of(values.get(_ORIGINAL, b"")) | _ends_of(values.get(_REPLY, b""))) & ends:
@@ -149,14 +149,14 @@ def empty_connections(sock: socket.socket, ends: frozenset[Address]) -> int:
                 body += attribute(_ZONE, values[_ZONE])
             found.append(body)
     for body in found:
-        _ask(sock, _DELETE_CONNECTION, _REQUEST | _ACK, body)
+        _ask(sock, _DELETE_CONNECTION, REQUEST | ACK, body)
     return len(found)
 
 
 def rules_generation(sock: socket.socket) -> int:
     """A number that changes with every change of the nftables rule sets; 0 where the kernel has none."""
     try:
-        messages = _ask(sock, _GET_GENERATION, _REQUEST, _NETFILTER_HEADER.pack(0, 0, 0))
+        messages = _ask(sock, _GET_GENERATION, REQUEST, _NETFILTER_HEADER.pack(0, 0, 0))
     except EmulationError:
         return 0
     values = dict(attributes(messages[0][_NETFILTER_HEADER.size :])) if messages else {}
@@ -185,16 +185,16 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 def _ask(sock: socket.socket, kind: int, flags: int, body: bytes) -> list[bytes]:
     """Send one message and return the payloads of the answer. What is gone already is fine."""
-    sock.send(_HEADER.pack(_HEADER.size + len(body), kind, flags, 0, 0) + body)
+    sock.send(HEADER.pack(HEADER.size + len(body), kind, flags, 0, 0) + body)
     answers: list[bytes] = []
     while True:
         data = sock.recv(1 << 18)
         at = 0
-        while at + _HEADER.size <= len(data):
-            length, answered, _flags, _sequence, _port = _HEADER.unpack_from(data, at)
-            payload = data[at + _HEADER.size : at + length]
+        while at + HEADER.size <= len(data):
+            length, answered, _flags, _sequence, _port = HEADER.unpack_from(data, at)
+            payload = data[at + HEADER.size : at + length]
             at += (length + 3) & ~3
-            if answered == _ERROR:
+            if answered == ERROR:
                 code = -struct.unpack_from("=i", payload)[0]
                 if code and code not in _GONE:
                     raise EmulationError(f"the kernel refused a netlink request: {os.strerror(code)}")
@@ -202,5 +202,5 @@ def _ask(sock: socket.socket, kind: int, flags: int, body: bytes) -> list[bytes]
             if answered == _DONE:
                 return answers
             answers.append(payload)
-        if not flags & (_DUMP | _ACK):
+        if not flags & (_DUMP | ACK):
             return answers

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_sonemu.emulation import handover, switchover
+from pytest_sonemu.emulation import switchover
 from pytest_sonemu.emulation.bed_relay import BedRelay
 from pytest_sonemu.emulation.fabric import Fabric, present
 from pytest_sonemu.errors import EmulationError, NotFoundError
@@ -222,7 +223,7 @@ class Shaping:
             self._run_out(ended)
         switchover.to_kernel(self._fabric, self._ends(before.lines - wanted.lines), parted)
         self._relay.tell(remove_flows=self._relay.flows.keys() - flows.keys(), remove_links=ended)
-        handover.forget(port.port for port in parted)
+        switchover.forget(parted)
         self._remove_places(parted)
         self._forget_orphans(flows)
         self._done = wanted
@@ -296,8 +297,6 @@ class Shaping:
 
 def _held(flows: Mapping[str, FlowSpec], ports: Iterable[RelayedPort]) -> dict[str, FlowSpec]:
     """The flows out of these ports, such that the relay itself carries them, and not the kernel for it."""
-    from dataclasses import replace
-
     return {
         port.port: replace(flows[port.port], hops=(*flows[port.port].hops, (HELD.name, "a->b")))
         for port in ports
@@ -307,6 +306,4 @@ def _held(flows: Mapping[str, FlowSpec], ports: Iterable[RelayedPort]) -> dict[s
 
 def _same(one: Impairment, other: Impairment) -> bool:
     """Whether two impairments do the same to frames, whatever their seeds."""
-    from dataclasses import replace
-
     return replace(one, seed=0) == replace(other, seed=0)

@@ -1,9 +1,8 @@
 """From the kernel's hands into the relay's and back, in the moment between two frames.
 
 What takes long (making pairs, telling the relay) comes before or after; here is only what a frame on its way
-would notice, over one netlink socket, without starting a program. There is no moment in which none carries a
-link. What comes in at a port of a bridge is carried by both for a moment on its way back: what the relay
-holds then is not lost, but a frame may come twice.
+would notice, by netlink, without starting a program. There is no moment in which none carries a link, and
+hardly one in which two do.
 """
 
 from __future__ import annotations
@@ -91,3 +90,11 @@ def to_kernel(fabric: Fabric, lines: Iterable[Line], ports: Iterable[RelayedPort
     fabric.transcript.done("tc", told, "direct links")
     rows = [row for port in back for row in bridge_port(port.port, port.bridge, isolated=port.isolated)]
     fabric.transcript.done("ip", rows, "direct ports")
+
+
+def forget(ports: Iterable[RelayedPort]) -> None:
+    """The relay has let go of these: no filter has to keep their frames from it any more."""
+    there = indices(port.port for port in ports)
+    with closing(Redirects(REDIRECT_PREFERENCE)) as redirects:
+        for index in there.values():
+            redirects.remove(index)
