@@ -198,7 +198,7 @@ def test_going_over_and_back_loses_nothing_and_no_endpoint_notices(
                 assert numbered.more(60)
             assert numbered.more(60)
     assert numbered.lost <= 3, numbered
-    assert numbered.twice <= (5 if kind in LINES else 60), numbered
+    assert numbered.twice <= (5 if kind in LINES else 20), numbered
     assert [noticed(plain, sap) for sap in (source, target)] == before
 
 

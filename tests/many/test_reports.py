@@ -85,16 +85,10 @@ class Run:
         return found
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("run")
-    (folder / "test_suite.py").write_text(SUITE % SECRET)
-    (folder / "pytest.ini").write_text("[pytest]\n")
-    options = ["-p", "no:cacheprovider", "--junitxml=junit.xml", "-q", "-rA"]
-    if find_spec("pytest_html") is not None:
-        options += ["--html=report.html", "--self-contained-html"]
+def pytest_in(folder: Path, *arguments: str) -> str:
+    """What a run of pytest in a folder writes."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, "test_suite.py"],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -102,7 +96,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         timeout=120,
         check=False,
     )
-    output = done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "test_suite.py").write_text(SUITE % SECRET)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    options = ["--junitxml=junit.xml", "-q", "-rA"]
+    if find_spec("pytest_html") is not None:
+        options += ["--html=report.html", "--self-contained-html"]
+    output = pytest_in(folder, *options, "test_suite.py")
     assert "2 failed, 3 passed" in output, output
     return Run(folder, output, ET.parse(folder / "junit.xml").getroot())
 
@@ -220,22 +225,10 @@ def test_the_command_that_is_told_runs_the_test_as_it_was(tmp_path: Path) -> Non
     folder.mkdir()
     (folder / "test_mode.py").write_text(MODE)
 
-    def pytest_in_folder(*arguments: str) -> str:
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-        return subprocess.run(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        ).stdout
-
     settings = ["--sonemu-set", "web.env.MODE=two words", "--sonemu-set", "links.link-1.delay=1ms"]
-    first = pytest_in_folder(*settings, "--sonemu-artifacts=never", "-q")
+    first = pytest_in(folder, *settings, "--sonemu-artifacts=never", "-q")
     (line,) = re.findall(r"^run it again: pytest (.*)$", first, re.MULTILINE)
-    again = pytest_in_folder(*shlex.split(line.replace("--sonemu-keep=on-failure", "--sonemu-keep=never")))
+    again = pytest_in(folder, *shlex.split(line.replace("--sonemu-keep=on-failure", "--sonemu-keep=never")))
     for output in (first, again):
         assert "the mode is 'two words'" in output, output
         assert re.search(r"^\S+/link-1 is impaired from the start: delay 0.001$", output, re.MULTILINE)
@@ -270,17 +263,9 @@ def test_papers_lie_where_they_are_wanted_without_captures_and_name_the_package(
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "test_else.py").write_text(ELSEWHERE)
     options = ["--sonemu-artifacts-dir=kept/here", "--sonemu-pcap=never", "--junitxml=junit.xml", "-q"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert "1 failed" in done.stdout, done.stdout + done.stderr
-    assert "artifacts: kept/here/test_else.py-test_that_fails" in done.stdout
+    output = pytest_in(tmp_path, *options)
+    assert "1 failed" in output, output
+    assert "artifacts: kept/here/test_else.py-test_that_fails" in output
     (folder,) = (tmp_path / "kept" / "here").iterdir()
     assert (folder / "story.txt").exists(), sorted(folder.iterdir())
     assert list(folder.rglob("*.pcap")) == []
